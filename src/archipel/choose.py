@@ -1,0 +1,369 @@
+"""The verbs with which a space function leaves a network open, and two ways to read them.
+
+A space function is called with a `choose`. `Recorder` builds every option of every choice and notes what was
+asked (the search space; `metagraph` builds on it); `ChildReader` builds only what an architecture says (one
+plain network). Letters: `K` choices, `O` options of a choice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NoReturn, TypeAlias
+
+from torch import Tensor, nn
+
+from archipel.architecture import Architecture, Value
+from archipel.errors import SpaceError
+
+__all__ = ["Choice", "Choose", "Elastic", "Factory", "Place", "Select", "Sum"]
+
+Kind: TypeAlias = Literal["op", "subset", "inputs", "value"]
+Factory: TypeAlias = Callable[[], nn.Module]
+Number: TypeAlias = int | float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One open place of a network.
+
+    `parent` and `when` say when it is active: always, or while `parent` is set to (for `op` and `value`) or
+    holds (for `subset` and `inputs`) one of `when`.
+    """
+
+    name: str
+    kind: Kind
+    options: tuple[Any, ...]
+    """Option names (`op`, `subset`), input positions (`inputs`) or numbers (`value`)."""
+    empty: str | None = None
+    """`subset`: what an empty selection runs: an option's name, another module's name, or None (not allowed)."""
+    k: int = 1
+    """`inputs`: how many are taken."""
+    parent: str | None = None
+    when: frozenset[Any] = frozenset()
+
+    @property
+    def allows_empty(self) -> bool:
+        """Whether the empty selection is an architecture of its own (not a spelling of a default option)."""
+        return self.empty is not None and self.empty not in self.options
+
+
+class Sum(nn.ModuleDict):
+    """y = Σ_o f_o(x): the chosen options of a subset, in the child network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self.values()
+        y = first(x)
+        for other in others:
+            y = y + other(x)
+        return y
+
+
+class Select(nn.ModuleDict):
+    """y = Σ_i f_i(x_i) over the chosen positions i of a list of tensors, in the child network."""
+
+    def forward(self, tensors: Sequence[Tensor]) -> Tensor:
+        (first, edge), *others = self.items()
+        y = edge(tensors[int(first)])
+        for position, edge in others:
+            y = y + edge(tensors[int(position)])
+        return y
+
+
+class Elastic:
+    """A number that is still open, or an expression of such numbers (`width * expand // 2`).
+
+    Elastic layers (`archipel.nn.elastic`) take it where a plain layer takes an int. Everything that needs to know
+    the number while the network is being built raises, because in the meta-graph there is none yet.
+    """
+
+    def __init__(
+        self,
+        choices: tuple[Choice, ...],
+        function: Callable[[Mapping[str, Any]], Number],
+        recorder: Recorder,
+    ) -> None:
+        self.choices = choices
+        self.function = function
+        self.recorder = recorder
+
+    def at(self, assignment: Mapping[str, Any]) -> Number:
+        """The number under an assignment of its choices."""
+        return self.function(assignment)
+
+    @property
+    def values(self) -> tuple[Number, ...]:
+        """Every number it can become, ascending."""
+        names = [choice.name for choice in self.choices]
+        combinations = itertools.product(*(choice.options for choice in self.choices))
+        return tuple(sorted({self.function(dict(zip(names, values))) for values in combinations}))
+
+    @property
+    def max(self) -> Any:
+        """The largest number it can become: the size of the shared weights."""
+        return self.values[-1]
+
+    @contextmanager
+    def above(self, bound: int) -> Iterator[None]:
+        """Choices made inside are active only while this number is larger than `bound` (elastic depth)."""
+        if len(self.choices) != 1:
+            names = " and ".join(f"'{choice.name}'" for choice in self.choices)
+            raise SpaceError(f"depth is an expression of {names}; a depth is one plain choose.value")
+        (choice,) = self.choices
+        when = frozenset(v for v in choice.options if self.function({choice.name: v}) > bound)
+        with self.recorder.inside(choice.name, when):
+            yield
+
+    def _combine(self, other: Any, function: Callable[[Any, Any], Number], swap: bool = False) -> Elastic:
+        mine = self.function
+        if isinstance(other, Elastic):
+            theirs = other.function
+            choices = tuple(dict.fromkeys((*self.choices, *other.choices)))
+            return Elastic(choices, lambda a: function(mine(a), theirs(a)), self.recorder)
+        if swap:
+            return Elastic(self.choices, lambda a: function(other, mine(a)), self.recorder)
+        return Elastic(self.choices, lambda a: function(mine(a), other), self.recorder)
+
+    def __add__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.add)
+
+    def __radd__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.add, swap=True)
+
+    def __sub__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.sub)
+
+    def __rsub__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.sub, swap=True)
+
+    def __mul__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.mul)
+
+    def __rmul__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.mul, swap=True)
+
+    def __floordiv__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.floordiv)
+
+    def _unknown(self, *_: Any) -> NoReturn:
+        names = " and ".join(f"'{choice.name}'" for choice in self.choices)
+        raise SpaceError(
+            f"value {names} is still open while the network is built; pass it to an elastic layer "
+            "(archipel.nn.elastic: conv2d, batch_norm2d, linear, stack, resize) instead of using it as a number"
+        )
+
+    __index__ = __int__ = __float__ = __bool__ = __lt__ = __gt__ = __le__ = __ge__ = _unknown
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        # "As many channels in as out?" has an answer only where it holds for every architecture.
+        return True if self is other else self._unknown()
+
+
+class Choose(ABC):
+    """What a space function is given: four verbs that leave the network open.
+
+    Names are unique; asking twice under one name with the same options is one decision at two places (a cell
+    that is repeated). Options may hold choices of their own: they are active only where that option is chosen.
+    """
+
+    @abstractmethod
+    def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
+        """One of several modules."""
+
+    @abstractmethod
+    def subset(
+        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None
+    ) -> nn.Module:
+        """Several of several modules, their outputs summed (InstaNAS).
+
+        Args:
+            empty: what an empty selection runs: None (it is not allowed), one of the options by name (the empty
+                selection is then another spelling of that one), or a factory such as `nn.Identity`.
+        """
+
+    @abstractmethod
+    def inputs(self, name: str, edges: int | Sequence[Factory], *, k: int = 1) -> nn.Module:
+        """`k` of the tensors so far: a module from a list of tensors to Σ_i edge_i(tensors[i]).
+
+        Args:
+            edges: one module a tensor, or a number of tensors (edges are then identities).
+        """
+
+    @abstractmethod
+    def value(self, name: str, options: Sequence[Number]) -> Any:
+        """A number: a width, depth, kernel or resolution, given to a layer of `archipel.nn.elastic`."""
+
+
+class ChildReader(Choose):
+    """Builds the network of one architecture: nothing of the search is left in it."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
+        return options[_name(self.architecture[name])]()
+
+    def subset(
+        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None
+    ) -> nn.Module:
+        chosen = _several(self.architecture[name])
+        if not chosen:
+            assert callable(empty)
+            return empty()
+        return Sum({option: options[str(option)]() for option in chosen})
+
+    def inputs(self, name: str, edges: int | Sequence[Factory], *, k: int = 1) -> nn.Module:  # noqa: ARG002
+        factories = _edges(edges)
+        return Select({str(i): factories[int(i)]() for i in _several(self.architecture[name])})
+
+    def value(self, name: str, options: Sequence[Number]) -> Any:  # noqa: ARG002
+        return self.architecture[name]
+
+
+class Place(nn.Module):
+    """Where a choice stands in the module tree, with every option built.
+
+    `options` is keyed by option name (`op`, `subset`) or position (`inputs`); `empty` is the module an empty
+    subset runs, if it is not one of the options.
+    """
+
+    def __init__(self, choice: Choice, options: Mapping[str, nn.Module], empty: nn.Module | None) -> None:
+        super().__init__()
+        self.choice = choice
+        self.options = nn.ModuleDict(options)
+        self.empty = empty
+
+
+class Recorder(Choose):
+    """Builds every option of every choice and notes the choices, in the order in which they are first asked."""
+
+    def __init__(
+        self, place: Callable[[Choice, Mapping[str, nn.Module], nn.Module | None], Place] = Place
+    ) -> None:
+        self.choices: dict[str, Choice] = {}
+        self._place = place
+        self._scope: list[tuple[str, frozenset[Any]]] = []
+
+    @contextmanager
+    def inside(self, parent: str, when: frozenset[Any]) -> Iterator[None]:
+        """Choices asked inside are conditional on `parent` being (or holding) one of `when`."""
+        self._scope.append((parent, when))
+        try:
+            yield
+        finally:
+            self._scope.pop()
+
+    def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
+        return self._modules(Choice(name, "op", _names(name, options)), options)
+
+    def subset(
+        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None
+    ) -> nn.Module:
+        names = _names(name, options)
+        if isinstance(empty, str) and empty not in names:
+            raise SpaceError(
+                f"subset '{name}' runs '{empty}' when empty, which is none of its options "
+                f"({', '.join(names)}); name one of them or give a factory such as nn.Identity"
+            )
+        if empty is None or isinstance(empty, str):
+            return self._modules(Choice(name, "subset", names, empty=empty), options)
+        label = getattr(empty, "__name__", "module").lower()
+        label = "empty" if label in (*names, "<lambda>") else label
+        return self._modules(Choice(name, "subset", names, empty=label), options, empty)
+
+    def inputs(self, name: str, edges: int | Sequence[Factory], *, k: int = 1) -> nn.Module:
+        factories = _edges(edges)
+        if not 1 <= k <= len(factories):
+            raise SpaceError(
+                f"inputs '{name}' takes {k} of {len(factories)} tensors; k is 1 to {len(factories)}"
+            )
+        choice = Choice(name, "inputs", tuple(range(len(factories))), k=k)
+        return self._modules(choice, dict(enumerate(factories)))
+
+    def value(self, name: str, options: Sequence[Number]) -> Any:
+        values = tuple(options)
+        bad = [v for v in values if isinstance(v, bool) or not isinstance(v, int | float)]
+        if not values or bad or len(set(values)) < len(values):
+            raise SpaceError(
+                f"value '{name}' has options {list(values)!r}; give different numbers, at least one"
+            )
+        choice = self._note(Choice(name, "value", values))
+        return Elastic((choice,), lambda assignment: assignment[name], self)
+
+    def _modules(
+        self, choice: Choice, factories: Mapping[Any, Factory], empty: Factory | None = None
+    ) -> nn.Module:
+        choice = self._note(choice)
+        options = {}
+        for option, factory in factories.items():
+            with self.inside(choice.name, frozenset([option])):
+                options[str(option)] = _built(choice, option, factory)
+        return self._place(choice, options, empty and _built(choice, choice.empty, empty))
+
+    def _note(self, choice: Choice) -> Choice:
+        if self._scope:
+            parent, when = self._scope[-1]
+            choice = replace(choice, parent=parent, when=when)
+        known = self.choices.get(choice.name)
+        if known is None:
+            self.choices[choice.name] = choice
+            return choice
+        if replace(known, when=frozenset()) != replace(choice, when=frozenset()):
+            raise SpaceError(
+                f"choice '{choice.name}' is asked twice with different options or in different places; "
+                "give the second one another name"
+            )
+        if known.when != choice.when:
+            # One decision in several options of an op: active under any of them. Under a subset two such
+            # options can be on at once, and the count would no longer be a sum over options.
+            if choice.parent is None or self.choices[choice.parent].kind in ("subset", "inputs"):
+                raise SpaceError(
+                    f"choice '{choice.name}' stands in several options of subset '{choice.parent}'; "
+                    "give each its own name"
+                )
+            self.choices[choice.name] = choice = replace(known, when=known.when | choice.when)
+        return self.choices[choice.name]
+
+
+def _names(choice: str, options: Mapping[str, Factory]) -> tuple[str, ...]:
+    if not isinstance(options, Mapping) or not options:
+        raise SpaceError(
+            f"choice '{choice}' has no options; give a mapping from option name to module factory"
+        )
+    for name, factory in options.items():
+        if not isinstance(name, str) or not name or "." in name:
+            raise SpaceError(f"choice '{choice}' has an option named {name!r}; give a name without dots")
+        if isinstance(factory, nn.Module) or not callable(factory):
+            raise SpaceError(
+                f"option '{name}' of choice '{choice}' is {type(factory).__name__}, not a factory; "
+                f"write `lambda: {type(factory).__name__}(...)`"
+            )
+    return tuple(options)
+
+
+def _edges(edges: int | Sequence[Factory]) -> list[Factory]:
+    return [nn.Identity] * edges if isinstance(edges, int) else list(edges)
+
+
+def _built(choice: Choice, option: Any, factory: Factory) -> nn.Module:
+    module = factory()
+    if not isinstance(module, nn.Module):
+        raise SpaceError(
+            f"option '{option}' of choice '{choice.name}' makes a {type(module).__name__}; a factory returns an nn.Module"
+        )
+    return module
+
+
+def _name(value: Value) -> str:
+    assert isinstance(value, str)
+    return value
+
+
+def _several(value: Value) -> tuple[Any, ...]:
+    assert isinstance(value, tuple)
+    return value

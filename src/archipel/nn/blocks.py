@@ -1,0 +1,88 @@
+"""Convolutional blocks of the mobile networks.
+
+Everything is an `nn.Sequential` of plain layers where it can be, so that batch norm can be folded and a network
+printed. All convolutions are bias-free and followed by batch norm.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "residual"]
+
+
+class ConvBN(nn.Sequential):
+    """act(BN(conv_k(x))), padded so that stride 1 keeps the size."""
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        act: type[nn.Module] | None = nn.ReLU,
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(c_out),
+        ]
+        if act is not None:
+            layers.append(act(inplace=True))
+        super().__init__(*layers)
+
+
+class InvertedResidual(nn.Sequential):
+    """project(depthwise_k(expand(x))): 1×1 ×e, depthwise k×k, 1×1 linear (Sandler et al., MobileNetV2, 2018).
+
+    The shortcut is not in it: wrap it with `residual`. Expansion 1 has no first convolution.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        kernel: int = 3,
+        expand: int = 6,
+        stride: int = 1,
+        act: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        hidden = c_in * expand
+        layers: list[nn.Module] = [] if expand == 1 else [ConvBN(c_in, hidden, act=act)]
+        layers += [
+            ConvBN(hidden, hidden, kernel, stride=stride, groups=hidden, act=act),
+            ConvBN(hidden, c_out, act=None),
+        ]
+        super().__init__(*layers)
+
+
+class BasicBlock(nn.Sequential):
+    """ReLU6(BN(conv3(ReLU(BN(conv3(x)))))) with no shortcut (InstaNAS' fifth candidate)."""
+
+    def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
+        super().__init__(ConvBN(c_in, c_out, 3, stride=stride), ConvBN(c_out, c_out, 3, act=nn.ReLU6))
+
+
+class Zero(nn.Module):
+    """y = 0, shaped like x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(()).expand(x.shape)
+
+
+class Residual(nn.Module):
+    """y = x + f(x)."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def residual(body: nn.Module) -> nn.Module:
+    """`Residual(body)`, or the identity where the body is `Zero`: what a child network runs for a bypass."""
+    return nn.Identity() if isinstance(body, Zero) else Residual(body)

@@ -1,0 +1,475 @@
+"""What could be chosen: the search-space reading of a space function.
+
+Counting, ranking and uniform sampling are one recursion: `unrank` maps 0..size-1 one to one onto the
+architectures, so a uniform architecture is the one at a uniform index. `D` is the number of code columns.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archipel.architecture import Architecture
+from archipel.choose import ChildReader, Choice, Choose, Place, Recorder
+from archipel.errors import ArchipelError, ArchitectureError, SpaceError, did_you_mean
+
+__all__ = ["Choice", "Choose", "Space", "SpaceFunction"]
+
+SpaceFunction = Callable[..., nn.Module]
+"""`f(choose, **options) -> nn.Module`."""
+
+
+class Space:
+    """A network written once, with choices left open.
+
+    Args:
+        function: called as `function(choose, **options)`; returns the module. Run once here (on the meta device
+            where it can be) to learn the choices.
+        options: the function's own keyword arguments (`width=0.5`, `classes=10`).
+
+    Raises:
+        SpaceError: the function raised, returned no module, or asked for choices that contradict each other.
+
+    >>> from archipel.spaces import instanas
+    >>> space = Space(instanas, macro="cifar", classes=10)
+    >>> space
+    Space(instanas: 17 choices, 85 code bits, 3.1e+25 architectures)
+    """
+
+    def __init__(self, function: SpaceFunction, **options: Any) -> None:
+        self.function = function
+        self.options = options
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        tree, recorder = self._described()
+        self.choices: tuple[Choice, ...] = tuple(recorder.choices.values())
+        self.places: tuple[tuple[str, str], ...] = tuple(_places(tree))
+        """(module path in the child network, choice name), one a place; `value` choices have none."""
+        self._by_name = recorder.choices
+        self._weights = functools.cache(self._weigh)  # Per space, so that the counts die with it.
+        self._count = functools.cache(self._count_one)
+        self._children: dict[str | None, list[Choice]] = {}
+        for choice in self.choices:
+            self._children.setdefault(choice.parent, []).append(choice)
+        ends = [0]
+        for choice in self.choices:
+            ends.append(ends[-1] + len(choice.options))
+        self.width: int = ends[-1]
+        self.slices: dict[str, slice] = {
+            choice.name: slice(start, end) for choice, start, end in zip(self.choices, ends, ends[1:])
+        }
+
+    def __repr__(self) -> str:
+        count = f"{self.size:,}" if self.size < 10**6 else f"{float(self.size):.2g}"
+        return (
+            f"Space({self.name}: {len(self.choices)} choices, {self.width} code bits, {count} architectures)"
+        )
+
+    def read(self, choose: Choose, *, device: str | torch.device = "cpu") -> nn.Module:
+        """Run the space function with a reader of its choices.
+
+        Raises:
+            SpaceError: the function raised or returned no module.
+        """
+        try:
+            with torch.device(device):
+                module = self.function(choose, **self.options)
+        except ArchipelError:
+            raise
+        except Exception as error:
+            raise SpaceError(f"space '{self.name}' raised {type(error).__name__}: {error}") from error
+        if not isinstance(module, nn.Module):
+            raise SpaceError(
+                f"space '{self.name}' returned {type(module).__name__}; return the network, an nn.Module"
+            )
+        return module
+
+    def _described(self) -> tuple[nn.Module, Recorder]:
+        recorder = Recorder()
+        try:
+            return self.read(recorder, device="meta"), recorder
+        except SpaceError as error:
+            if error.__cause__ is None:
+                raise
+            # A function that computes with numbers of tensors while it builds cannot do so on the meta device.
+            recorder = Recorder()
+            return self.read(recorder), recorder
+
+    # ---- building ---------------------------------------------------------------------------------------------
+
+    def build(self, architecture: Architecture | Mapping[str, Any]) -> nn.Module:
+        """The network of one architecture: a plain module, freshly initialised, nothing of the search in it.
+
+        Raises:
+            ArchitectureError: the architecture does not fit the space.
+        """
+        return self.read(ChildReader(self.canonical(architecture)))
+
+    # ---- counting, ranking, sampling --------------------------------------------------------------------------
+
+    @functools.cached_property
+    def size(self) -> int:
+        """How many different canonical architectures there are, exactly."""
+        return math.prod(self._count(choice) for choice in self._children.get(None, []))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that two spaces share only if they have the same choices and options."""
+        text = json.dumps([[c.name, c.kind, list(c.options), c.empty, c.k, c.parent] for c in self.choices])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def unrank(self, index: int) -> Architecture:
+        """The architecture at `index` of `size`, in a fixed order.
+
+        Raises:
+            ArchitectureError: the index is outside 0..size-1.
+        """
+        if not 0 <= index < self.size:
+            raise ArchitectureError(f"architecture {index} is asked of a space of {self.size}; count from 0")
+        return self.canonical(self._unrank(self._children.get(None, []), index))
+
+    def rank(self, architecture: Architecture) -> int:
+        """Inverse of `unrank`."""
+        return self._rank(self._children.get(None, []), self.canonical(architecture))
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """An architecture drawn uniformly from all of them."""
+        return self.unrank(rng.randrange(self.size))
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """Every architecture, in rank order."""
+        return map(self.unrank, range(self.size))
+
+    def _nested(self, choice: Choice, option: Any) -> list[Choice]:
+        return [child for child in self._children.get(choice.name, []) if option in child.when]
+
+    def _weigh(self, choice: Choice) -> tuple[int, ...]:
+        return tuple(
+            math.prod(self._count(child) for child in self._nested(choice, option))
+            for option in choice.options
+        )
+
+    def _count_one(self, choice: Choice) -> int:
+        weights = self._weights(choice)
+        if choice.kind == "subset":
+            return math.prod(1 + w for w in weights) - (not choice.allows_empty)
+        if choice.kind == "inputs":
+            return _ways(weights, choice.k)
+        return sum(weights)
+
+    def _unrank(self, choices: Sequence[Choice], index: int) -> dict[str, Any]:
+        assignment: dict[str, Any] = {}
+        for choice in choices:
+            index, digit = divmod(index, self._count(choice))
+            assignment |= self._unrank_one(choice, digit)
+        return assignment
+
+    def _unrank_one(self, choice: Choice, index: int) -> dict[str, Any]:
+        weights = self._weights(choice)
+        taken: list[tuple[Any, int]] = []  # option, index within what it opens
+        if choice.kind == "subset":
+            index += not choice.allows_empty
+            for option, weight in zip(choice.options, weights):
+                index, digit = divmod(index, 1 + weight)
+                if digit:
+                    taken.append((option, digit - 1))
+        elif choice.kind == "inputs":
+            left = choice.k
+            for i, option in enumerate(choice.options):
+                if not left:
+                    break
+                rest = _ways(weights[i + 1 :], left - 1)
+                if index < weights[i] * rest:
+                    nested, index = divmod(index, rest)
+                    taken.append((option, nested))
+                    left -= 1
+                else:
+                    index -= weights[i] * rest
+        else:
+            for option, weight in zip(choice.options, weights):
+                if index < weight:
+                    taken.append((option, index))
+                    break
+                index -= weight
+        several = choice.kind in ("subset", "inputs")
+        assignment = {choice.name: tuple(option for option, _ in taken) if several else taken[0][0]}
+        for option, nested in taken:
+            assignment |= self._unrank(self._nested(choice, option), nested)
+        return assignment
+
+    def _rank(self, choices: Sequence[Choice], architecture: Architecture) -> int:
+        index = 0
+        for choice in reversed(choices):
+            index = index * self._count(choice) + self._rank_one(choice, architecture)
+        return index
+
+    def _rank_one(self, choice: Choice, architecture: Architecture) -> int:
+        weights = self._weights(choice)
+        chosen = _as_tuple(architecture[choice.name])
+        nested = {option: self._rank(self._nested(choice, option), architecture) for option in chosen}
+        if choice.kind == "subset":
+            index = 0
+            for option, weight in reversed(list(zip(choice.options, weights))):
+                index = index * (1 + weight) + (nested[option] + 1 if option in nested else 0)
+            return index - (not choice.allows_empty)
+        if choice.kind == "inputs":
+            index, left = 0, choice.k
+            for i, option in enumerate(choice.options):
+                if not left:
+                    break
+                rest = _ways(weights[i + 1 :], left - 1)
+                if option in nested:
+                    index += nested[option] * rest
+                    left -= 1
+                else:
+                    index += weights[i] * rest
+            return index
+        position = choice.options.index(chosen[0])
+        return sum(weights[:position]) + nested[chosen[0]]
+
+    # ---- checking and canonical form --------------------------------------------------------------------------
+
+    def active(self, assignment: Mapping[str, Any]) -> Iterator[Choice]:
+        """The choices that are active under an assignment, parents before what they open."""
+        pending = list(self._children.get(None, []))
+        while pending:
+            choice = pending.pop(0)
+            yield choice
+            if choice.name in assignment and choice.name in self._children:
+                chosen = _as_tuple(assignment[choice.name])
+                pending += [c for c in self._children[choice.name] if not c.when.isdisjoint(chosen)]
+
+    def canonical(self, assignment: Architecture | Mapping[str, Any]) -> Architecture:
+        """The one spelling of an architecture: inactive choices dropped, subsets in option order, an empty
+        subset with a default written as that default, choices in the space's order.
+
+        Raises:
+            ArchitectureError: a choice is missing, unknown, or set to what is none of its options.
+        """
+        loose = dict(assignment)
+        for name in loose:
+            if name not in self._by_name:
+                raise ArchitectureError(
+                    f"space '{self.name}' has no choice '{name}'{did_you_mean(name, self._by_name)}"
+                )
+        values = {}
+        for choice in self.active(loose):
+            if choice.name not in loose:
+                raise ArchitectureError(
+                    f"choice '{choice.name}' of space '{self.name}' is not set; options: {_listed(choice.options)}"
+                )
+            values[choice.name] = loose[choice.name] = _checked(choice, loose[choice.name])
+        return Architecture({c.name: values[c.name] for c in self.choices if c.name in values})
+
+    # ---- moving about -----------------------------------------------------------------------------------------
+
+    def neighbours(self, architecture: Architecture, rng: random.Random | None = None) -> list[Architecture]:
+        """Every architecture one decision away: another option, one member more, fewer or exchanged.
+
+        What a new option opens is drawn with `rng`, or takes its first architecture without one.
+        """
+        near = []
+        for choice in self.active(architecture):
+            for value in _alternatives(choice, architecture[choice.name]):
+                moved = self._completed({**architecture, choice.name: value}, rng)
+                if moved != architecture and moved not in near:
+                    near.append(moved)
+        return near
+
+    def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
+        """Another architecture with one active choice, drawn uniformly, set anew.
+
+        Raises:
+            ArchitectureError: the space has one architecture only.
+        """
+        active = list(self.active(self.canonical(architecture)))
+        rng.shuffle(active)
+        for choice in active:
+            values = list(_alternatives(choice, architecture[choice.name]))
+            rng.shuffle(values)
+            for value in values:
+                mutated = self._completed({**architecture, choice.name: value}, rng)
+                if mutated != architecture:
+                    return mutated
+        raise ArchitectureError(f"space '{self.name}' has no other architecture to mutate to")
+
+    def crossover(self, first: Architecture, second: Architecture, rng: random.Random) -> Architecture:
+        """Each active choice from either parent with equal chance; what neither has is drawn uniformly."""
+        first, second = self.canonical(first), self.canonical(second)
+        child: dict[str, Any] = {}
+        for choice in self.active(child):  # grows as the loop sets values
+            parents = [p for p in (first, second) if choice.name in p]
+            child |= {choice.name: rng.choice(parents)[choice.name]} if parents else {}
+            if not parents:
+                child[choice.name] = self._unrank_one(choice, rng.randrange(self._count(choice)))[choice.name]
+        return self.canonical(child)
+
+    def _completed(self, assignment: Mapping[str, Any], rng: random.Random | None) -> Architecture:
+        values = dict(assignment)
+        for choice in self.active(values):
+            if choice.name not in values:
+                index = rng.randrange(self._count(choice)) if rng else 0
+                values[choice.name] = self._unrank_one(choice, index)[choice.name]
+        return self.canonical(values)
+
+    # ---- codes ------------------------------------------------------------------------------------------------
+
+    def encode(self, architecture: Architecture) -> Tensor:
+        """One bit an option: set where it is chosen. Inactive choices are all zero.
+
+        Returns:
+            `[D]`, bool; `slices` says which columns belong to which choice.
+        """
+        code = torch.zeros(self.width, dtype=torch.bool)
+        for name, value in self.canonical(architecture).items():
+            choice, start = self._by_name[name], self.slices[name].start
+            for option in _as_tuple(value):
+                code[start + choice.options.index(option)] = True
+        return code
+
+    def decode(self, code: Tensor) -> Architecture:
+        """Inverse of `encode`; bits of inactive choices are ignored.
+
+        Raises:
+            ArchitectureError: the shape is not `[D]`, or an active choice has too few or too many bits.
+        """
+        if code.shape != (self.width,):
+            raise ArchitectureError(
+                f"a code of space '{self.name}' has shape [{self.width}], not {list(code.shape)}"
+            )
+        bits = code.tolist()
+        values: dict[str, Any] = {}
+        for choice in self.choices:
+            chosen = tuple(o for o, bit in zip(choice.options, bits[self.slices[choice.name]]) if bit)
+            if choice.kind in ("subset", "inputs"):
+                values[choice.name] = chosen
+            elif chosen:  # none is fine where the choice is inactive, and `canonical` says so where it is not
+                values[choice.name] = chosen[0] if len(chosen) == 1 else list(chosen)
+        return self.canonical(values)
+
+    def complete(self, codes: Tensor) -> Tensor:
+        """Canonical codes of many loose ones: `encode(decode(code))` row by row, without leaving tensors.
+
+        Args:
+            codes: `[B, D]`, bool.
+
+        Raises:
+            ArchitectureError: in some row an active choice has too few or too many bits.
+        """
+        if codes.dim() != 2 or codes.shape[1] != self.width:
+            raise ArchitectureError(
+                f"codes of space '{self.name}' have shape [B, {self.width}], not {list(codes.shape)}"
+            )
+        codes = codes.bool().clone()
+        for choice in self._parents_first():
+            own = codes[:, self.slices[choice.name]]  # a view: what follows writes into `codes`
+            if choice.parent is not None:
+                parent = self._by_name[choice.parent]
+                columns = [i for i, option in enumerate(parent.options) if option in choice.when]
+                active = codes[:, self.slices[parent.name]][:, columns].any(1)
+                own &= active[:, None]
+            else:
+                active = codes.new_ones(len(codes))
+            if choice.empty in choice.options:
+                own[:, choice.options.index(choice.empty)] |= active & ~own.any(1)
+            count = own.sum(1)
+            if choice.kind == "subset":
+                wrong = active & (count == 0) & (not choice.allows_empty)
+            else:
+                wrong = active & (count != choice.k)
+            if wrong.any():
+                row = int(wrong.nonzero()[0])
+                raise ArchitectureError(
+                    f"row {row} sets {int(count[row])} options of {choice.kind} choice '{choice.name}'; "
+                    f"set {'at least one' if choice.kind == 'subset' else choice.k}"
+                )
+        return codes
+
+    def _parents_first(self) -> list[Choice]:
+        ordered: list[Choice] = []
+        pending = list(self._children.get(None, []))
+        while pending:
+            choice = pending.pop(0)
+            ordered.append(choice)
+            pending += self._children.get(choice.name, [])
+        return ordered
+
+
+def _ways(weights: Sequence[int], k: int) -> int:
+    """Σ over k-subsets of Π of their weights (elementary symmetric polynomial)."""
+    ways = [1] + [0] * k
+    for weight in weights:
+        for r in range(k, 0, -1):
+            ways[r] += weight * ways[r - 1]
+    return ways[k]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def _listed(options: Sequence[Any]) -> str:
+    return ", ".join(str(option) for option in options)
+
+
+def _checked(choice: Choice, value: Any) -> Any:
+    """The value in canonical spelling, or an ArchitectureError."""
+    chosen = _as_tuple(value)
+    for option in chosen:
+        if option not in choice.options:
+            raise ArchitectureError(
+                f"choice '{choice.name}' has no option {option!r} (options: {_listed(choice.options)})"
+                f"{did_you_mean(option, choice.options)}"
+            )
+    if choice.kind in ("op", "value"):
+        if len(chosen) != 1:
+            raise ArchitectureError(f"choice '{choice.name}' takes one option, not {len(chosen)}: {value!r}")
+        return choice.options[choice.options.index(chosen[0])]
+    if isinstance(value, str) or len(set(chosen)) < len(chosen):
+        raise ArchitectureError(f"choice '{choice.name}' takes a list of different options, not {value!r}")
+    if choice.kind == "inputs" and len(chosen) != choice.k:
+        raise ArchitectureError(
+            f"choice '{choice.name}' takes {choice.k} positions, not {len(chosen)}: {value!r}"
+        )
+    if not chosen and choice.empty is None:
+        raise ArchitectureError(
+            f"choice '{choice.name}' is empty; give at least one of {_listed(choice.options)}"
+        )
+    if not chosen and not choice.allows_empty:
+        return (choice.empty,)
+    return tuple(option for option in choice.options if option in chosen)
+
+
+def _alternatives(choice: Choice, value: Any) -> Iterator[Any]:
+    chosen = _as_tuple(value)
+    others = [option for option in choice.options if option not in chosen]
+    if choice.kind in ("op", "value"):
+        yield from others
+    elif choice.kind == "inputs":
+        for old in chosen:
+            for new in others:
+                yield tuple(sorted({*chosen, new} - {old}))
+    else:
+        for option in choice.options:
+            flipped = tuple(o for o in choice.options if (o in chosen) != (o == option))
+            if flipped or choice.empty is not None:
+                yield flipped
+
+
+def _places(module: nn.Module, path: str = "") -> Iterator[tuple[str, str]]:
+    """Walk the recorded tree with the paths that modules have in a child network."""
+    if isinstance(module, Place):
+        yield path, module.choice.name
+        for option, child in module.options.items():
+            inner = path if module.choice.kind == "op" else f"{path}.{option}".lstrip(".")
+            yield from _places(child, inner)
+        return
+    for name, child in module.named_children():
+        yield from _places(child, f"{path}.{name}".lstrip("."))

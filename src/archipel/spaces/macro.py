@@ -1,0 +1,66 @@
+"""Macro-structures that the mobile spaces share: stem, stages, tail.
+
+`cifar`, `tiny` and `imagenet` are those of InstaNAS' MobileNetV2 skeleton. `compact` and `digits` are ours, for
+searches that fit two CPU cores: fewer layers, an early stride.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archipel.errors import SpaceError, did_you_mean
+
+__all__ = ["MACROS", "Macro", "Stage", "macro_for", "round_channels"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    channels: int
+    layers: int
+    stride: int
+    """Of the first layer."""
+
+
+@dataclass(frozen=True)
+class Macro:
+    stem_stride: int
+    stages: tuple[Stage, ...]
+    stem: int = 32
+    tail: int = 1280
+
+
+def _stages(*rows: tuple[int, int, int]) -> tuple[Stage, ...]:
+    return tuple(Stage(*row) for row in rows)
+
+
+_CIFAR = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
+_STRIDED = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
+
+MACROS: dict[str, Macro] = {
+    "digits": Macro(1, _stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 2, 2)), tail=256),
+    "compact": Macro(2, _stages((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 3, 2), (96, 2, 1)), tail=640),
+    "cifar": Macro(1, _stages(*_CIFAR)),
+    "tiny": Macro(1, _stages(*_STRIDED)),
+    "imagenet": Macro(2, _stages(*_STRIDED)),
+}
+
+
+def macro_for(name: str | None, size: int) -> Macro:
+    """The macro-structure of a name, or the one that suits images of `size` pixels a side.
+
+    Raises:
+        SpaceError: there is none of that name.
+    """
+    if name is None:
+        name = "digits" if size < 20 else "cifar" if size < 48 else "tiny" if size < 112 else "imagenet"
+    if name not in MACROS:
+        raise SpaceError(
+            f"there is no macro-structure '{name}' ({', '.join(MACROS)}){did_you_mean(name, MACROS)}"
+        )
+    return MACROS[name]
+
+
+def round_channels(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor`, never more than 10 % below (MobileNetV2's rule)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
