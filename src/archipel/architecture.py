@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -19,19 +20,22 @@ Value: TypeAlias = "str | int | float | tuple[str, ...] | tuple[int, ...]"
 class Architecture(Mapping[str, Value]):
     """What was chosen: choice name → value. Immutable, hashable, JSON-able.
 
-    Two architectures are equal when they assign the same values to the same choices, in whatever order.
-    An inactive conditional choice is absent. `Space.canonical` makes one out of any loose assignment.
+    Two architectures are equal when they assign the same values to the same choices, in whatever order. Their
+    hash is the same in every process, so that even the order of a set of them repeats. An inactive conditional
+    choice is absent. `Space.canonical` makes an architecture out of any loose assignment.
 
     >>> Architecture({"s1.l0": "e6_k5", "s1.l1": ("a", "b")})["s1.l0"]
     'e6_k5'
     """
 
-    __slots__ = ("_hash", "_items")
+    __slots__ = ("_items", "_key")
+    _items: dict[str, Value]
+    _key: str | None
 
     def __init__(self, assignment: Mapping[str, Any] | None = None, /, **choices: Any) -> None:
         items = {name: _frozen(name, value) for name, value in {**(assignment or {}), **choices}.items()}
         object.__setattr__(self, "_items", items)
-        object.__setattr__(self, "_hash", hash(frozenset(items.items())))
+        object.__setattr__(self, "_key", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"an Architecture cannot be changed (tried to set '{name}'); make another one")
@@ -46,7 +50,7 @@ class Architecture(Mapping[str, Value]):
         return len(self._items)
 
     def __hash__(self) -> int:
-        return self._hash
+        return int(self.key, 16)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Architecture):
@@ -62,8 +66,14 @@ class Architecture(Mapping[str, Value]):
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits, equal for equal architectures, the same in every process."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        key = self._key
+        if key is None:
+            # 1 and 1.0 are equal, so they are written the same here.
+            plain = {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in self._items.items()}
+            text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+            key = hashlib.sha256(text.encode()).hexdigest()[:12]
+            object.__setattr__(self, "_key", key)
+        return key
 
     def replace(self, **choices: Any) -> Architecture:
         """Another architecture with some choices set anew (not made canonical)."""
@@ -71,9 +81,7 @@ class Architecture(Mapping[str, Value]):
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; tuples become lists."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in self._items.items()
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._items.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Architecture:
@@ -100,6 +108,8 @@ def _frozen(name: object, value: Any) -> Value:
     if isinstance(value, bool):
         raise ArchitectureError(f"choice '{name}' is set to {value}; give an option's name or a number")
     if isinstance(value, str | int | float):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ArchitectureError(f"choice '{name}' is set to {value}; give a finite number")
         return value
     if isinstance(value, list | tuple):
         members = tuple(value)

@@ -12,44 +12,19 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, TypeAlias
+from dataclasses import replace
+from typing import Any, NoReturn, TypeAlias
 
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture, Value
+from archipel.choice import Choice
 from archipel.errors import SpaceError
 
 __all__ = ["Choice", "Choose", "Elastic", "Factory", "Place", "Select", "Sum"]
 
-Kind: TypeAlias = Literal["op", "subset", "inputs", "value"]
 Factory: TypeAlias = Callable[[], nn.Module]
 Number: TypeAlias = int | float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One open place of a network.
-
-    `parent` and `when` say when it is active: always, or while `parent` is set to (for `op` and `value`) or
-    holds (for `subset` and `inputs`) one of `when`.
-    """
-
-    name: str
-    kind: Kind
-    options: tuple[Any, ...]
-    """Option names (`op`, `subset`), input positions (`inputs`) or numbers (`value`)."""
-    empty: str | None = None
-    """`subset`: what an empty selection runs: an option's name, another module's name, or None (not allowed)."""
-    k: int = 1
-    """`inputs`: how many are taken."""
-    parent: str | None = None
-    when: frozenset[Any] = frozenset()
-
-    @property
-    def allows_empty(self) -> bool:
-        """Whether the empty selection is an architecture of its own (not a spelling of a default option)."""
-        return self.empty is not None and self.empty not in self.options
 
 
 class Sum(nn.ModuleDict):
@@ -90,6 +65,9 @@ class Elastic:
         self.choices = choices
         self.function = function
         self.recorder = recorder
+
+    def __repr__(self) -> str:
+        return f"Elastic({', '.join(map(str, self.values))})"
 
     def at(self, assignment: Mapping[str, Any]) -> Number:
         """The number under an assignment of its choices."""
@@ -149,6 +127,9 @@ class Elastic:
     def __floordiv__(self, other: Any) -> Elastic:
         return self._combine(other, operator.floordiv)
 
+    def __rfloordiv__(self, other: Any) -> Elastic:
+        return self._combine(other, operator.floordiv, swap=True)
+
     def _unknown(self, *_: Any) -> NoReturn:
         names = " and ".join(f"'{choice.name}'" for choice in self.choices)
         raise SpaceError(
@@ -169,6 +150,7 @@ class Choose(ABC):
 
     Names are unique; asking twice under one name with the same options is one decision at two places (a cell
     that is repeated). Options may hold choices of their own: they are active only where that option is chosen.
+    An option must not change its input in place (`nn.ReLU(inplace=True)` as its first layer): options share it.
     """
 
     @abstractmethod
@@ -176,9 +158,7 @@ class Choose(ABC):
         """One of several modules."""
 
     @abstractmethod
-    def subset(
-        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None
-    ) -> nn.Module:
+    def subset(self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None) -> nn.Module:
         """Several of several modules, their outputs summed (InstaNAS).
 
         Args:
@@ -208,9 +188,7 @@ class ChildReader(Choose):
     def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
         return options[_name(self.architecture[name])]()
 
-    def subset(
-        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None
-    ) -> nn.Module:
+    def subset(self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None) -> nn.Module:
         chosen = _several(self.architecture[name])
         if not chosen:
             assert callable(empty)
@@ -242,12 +220,12 @@ class Place(nn.Module):
 class Recorder(Choose):
     """Builds every option of every choice and notes the choices, in the order in which they are first asked."""
 
-    def __init__(
-        self, place: Callable[[Choice, Mapping[str, nn.Module], nn.Module | None], Place] = Place
-    ) -> None:
+    def __init__(self, place: Callable[[Choice, Mapping[str, nn.Module], nn.Module | None], Place] = Place) -> None:
         self.choices: dict[str, Choice] = {}
         self._place = place
         self._scope: list[tuple[str, frozenset[Any]]] = []
+        # Under which chains of (choice, option) each choice was asked.
+        self._asked: dict[str, set[tuple[tuple[str, Any], ...]]] = {}
 
     @contextmanager
     def inside(self, parent: str, when: frozenset[Any]) -> Iterator[None]:
@@ -261,9 +239,7 @@ class Recorder(Choose):
     def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
         return self._modules(Choice(name, "op", _names(name, options)), options)
 
-    def subset(
-        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None
-    ) -> nn.Module:
+    def subset(self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None) -> nn.Module:
         names = _names(name, options)
         if isinstance(empty, str) and empty not in names:
             raise SpaceError(
@@ -272,16 +248,18 @@ class Recorder(Choose):
             )
         if empty is None or isinstance(empty, str):
             return self._modules(Choice(name, "subset", names, empty=empty), options)
-        label = getattr(empty, "__name__", "module").lower()
-        label = "empty" if label in (*names, "<lambda>") else label
+        _check_factory(name, "empty", empty)
+        label = getattr(empty, "__name__", "<lambda>").lower()
+        if label in (*names, "<lambda>"):
+            label = "empty" if "empty" not in names else "(empty)"
         return self._modules(Choice(name, "subset", names, empty=label), options, empty)
 
     def inputs(self, name: str, edges: int | Sequence[Factory], *, k: int = 1) -> nn.Module:
         factories = _edges(edges)
+        for position, factory in enumerate(factories):
+            _check_factory(name, str(position), factory)
         if not 1 <= k <= len(factories):
-            raise SpaceError(
-                f"inputs '{name}' takes {k} of {len(factories)} tensors; k is 1 to {len(factories)}"
-            )
+            raise SpaceError(f"inputs '{name}' takes {k} of {len(factories)} tensors; k is 1 to {len(factories)}")
         choice = Choice(name, "inputs", tuple(range(len(factories))), k=k)
         return self._modules(choice, dict(enumerate(factories)))
 
@@ -289,26 +267,50 @@ class Recorder(Choose):
         values = tuple(options)
         bad = [v for v in values if isinstance(v, bool) or not isinstance(v, int | float)]
         if not values or bad or len(set(values)) < len(values):
-            raise SpaceError(
-                f"value '{name}' has options {list(values)!r}; give different numbers, at least one"
-            )
+            raise SpaceError(f"value '{name}' has options {list(values)!r}; give different numbers, at least one")
         choice = self._note(Choice(name, "value", values))
         return Elastic((choice,), lambda assignment: assignment[name], self)
 
-    def _modules(
-        self, choice: Choice, factories: Mapping[Any, Factory], empty: Factory | None = None
-    ) -> nn.Module:
+    def _modules(self, choice: Choice, factories: Mapping[Any, Factory], empty: Factory | None = None) -> nn.Module:
         choice = self._note(choice)
         options = {}
         for option, factory in factories.items():
             with self.inside(choice.name, frozenset([option])):
                 options[str(option)] = _built(choice, option, factory)
-        return self._place(choice, options, empty and _built(choice, choice.empty, empty))
+        if empty is None:
+            return self._place(choice, options, None)
+        with self.inside(choice.name, frozenset()):
+            return self._place(choice, options, _built(choice, choice.empty, empty))
+
+    def check(self) -> None:
+        """Whether each choice is asked exactly where `parent` and `when` say that it is active.
+
+        Raises:
+            SpaceError: one is active where nothing asks for it, so that architectures would differ in name only.
+        """
+        for choice in self.choices.values():
+            if choice.parent is None:
+                continue
+            active = {(*outer, (choice.parent, w)) for outer in self._asked[choice.parent] for w in choice.when}
+            if self._asked[choice.name] != active:
+                raise SpaceError(
+                    f"choice '{choice.name}' depends on '{choice.parent}', but does not stand everywhere "
+                    f"'{choice.parent}' is asked; ask for '{choice.parent}' right there, under its own name"
+                )
 
     def _note(self, choice: Choice) -> Choice:
+        if not isinstance(choice.name, str) or not choice.name:
+            raise SpaceError(f"a choice is named {choice.name!r}; give it a name, a string")
         if self._scope:
             parent, when = self._scope[-1]
+            if not when:
+                raise SpaceError(
+                    f"choice '{choice.name}' stands in what subset '{parent}' runs when empty; "
+                    "only its options may hold choices"
+                )
             choice = replace(choice, parent=parent, when=when)
+        chains = itertools.product(*([(name, option) for option in when] for name, when in self._scope))
+        self._asked.setdefault(choice.name, set()).update(chains)
         known = self.choices.get(choice.name)
         if known is None:
             self.choices[choice.name] = choice
@@ -332,18 +334,24 @@ class Recorder(Choose):
 
 def _names(choice: str, options: Mapping[str, Factory]) -> tuple[str, ...]:
     if not isinstance(options, Mapping) or not options:
-        raise SpaceError(
-            f"choice '{choice}' has no options; give a mapping from option name to module factory"
-        )
+        raise SpaceError(f"choice '{choice}' has no options; give a mapping from option name to module factory")
     for name, factory in options.items():
         if not isinstance(name, str) or not name or "." in name:
             raise SpaceError(f"choice '{choice}' has an option named {name!r}; give a name without dots")
-        if isinstance(factory, nn.Module) or not callable(factory):
+        if hasattr(nn.ModuleDict, name) or name == "training":
             raise SpaceError(
-                f"option '{name}' of choice '{choice}' is {type(factory).__name__}, not a factory; "
-                f"write `lambda: {type(factory).__name__}(...)`"
+                f"choice '{choice}' has an option named '{name}', which torch keeps for its modules; rename it"
             )
+        _check_factory(choice, name, factory)
     return tuple(options)
+
+
+def _check_factory(choice: str, option: str, factory: Any) -> None:
+    if isinstance(factory, nn.Module) or not callable(factory):
+        kind = type(factory).__name__
+        raise SpaceError(
+            f"option '{option}' of choice '{choice}' is {kind}, not a factory; write `lambda: {kind}(...)`"
+        )
 
 
 def _edges(edges: int | Sequence[Factory]) -> list[Factory]:
@@ -354,7 +362,8 @@ def _built(choice: Choice, option: Any, factory: Factory) -> nn.Module:
     module = factory()
     if not isinstance(module, nn.Module):
         raise SpaceError(
-            f"option '{option}' of choice '{choice.name}' makes a {type(module).__name__}; a factory returns an nn.Module"
+            f"option '{option}' of choice '{choice.name}' makes a {type(module).__name__}; "
+            "a factory returns an nn.Module"
         )
     return module
 

@@ -5,6 +5,7 @@ Letters: `B` batch, `D` code columns of the space, `O` options of a choice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture
-from archipel.choose import Choice, Place, Recorder
-from archipel.errors import ArchitectureError, SpaceError
+from archipel.choice import Choice, members
+from archipel.choose import Place, Recorder
+from archipel.errors import ArchitectureError, SpaceError, did_you_mean
 from archipel.space import Space
 
 __all__ = ["MetaGraph", "Mixture", "PerInstance", "Route", "Single", "Slices", "current_numbers"]
@@ -33,9 +35,11 @@ class Single:
 class Mixture:
     """Every choice in `weights` gives Σ_o w_o f_o(x) over the options with w_o ≠ 0 (DARTS, SNAS, ProxylessNAS).
 
+    Where every weight of a subset is 0 it runs what it runs when empty.
+
     Args:
         weights: choice name → `[O]`; gradients flow into it.
-        architecture: what the other choices are set to (every `value` choice must be here).
+        architecture: what the other choices are set to (every active `value` choice must be here).
     """
 
     weights: Mapping[str, Tensor]
@@ -48,7 +52,8 @@ class PerInstance:
     on its rows, and the results are scattered back.
 
     In evaluation mode this equals running each sample alone. In training mode batch norm sees, in each option,
-    the rows that chose it and no others.
+    the rows that chose it and no others; a lone row whose map has shrunk to 1×1 leaves it nothing to normalise by,
+    which is an `ArchitectureError`.
 
     Args:
         architectures: codes `[B, D]` (bool) as `Space.encode` writes them, or one `Architecture` a sample.
@@ -76,9 +81,7 @@ class _Rows:
     device: torch.device
 
     @classmethod
-    def of(
-        cls, codes: Tensor, slices: Mapping[str, slice], numbers: Mapping[str, Any], device: torch.device
-    ) -> _Rows:
+    def of(cls, codes: Tensor, slices: Mapping[str, slice], numbers: Mapping[str, Any], device: torch.device) -> _Rows:
         # One transfer for the whole network: rows sorted by column, then cut at the column counts.
         counts = codes.sum(0).tolist()
         rows = codes.t().nonzero()[:, 1].to(device, non_blocking=True)
@@ -89,7 +92,16 @@ class _Rows:
         return _Rows.of(self.codes[rows.cpu()], self.slices, self.numbers, self.device)
 
 
-_Following: TypeAlias = Single | Mixture | _Rows
+@dataclass(frozen=True)
+class _Mixed:
+    """A `Mixture` route while it is being followed; `on` says which options of a weighed choice run."""
+
+    weights: Mapping[str, Tensor]
+    on: Mapping[str, list[bool]]
+    architecture: Mapping[str, Any]
+
+
+_Following: TypeAlias = Single | _Mixed | _Rows
 
 # Set only while `MetaGraph.forward` runs, per thread and per call, and never outside it: it is how the route
 # reaches choices that stand inside a user's own modules, whose `forward` takes no route.
@@ -143,61 +155,82 @@ class _Shared(Place):
         route = _current(self.choice.name)
         if isinstance(route, _Rows):
             return self._scattered(x, route)
-        if isinstance(route, Mixture) and self.choice.name in route.weights:
-            return self._mixed(x, route.weights[self.choice.name])
-        chosen = route.architecture[self.choice.name]
-        if not isinstance(chosen, tuple):
-            return self._run(str(chosen), x)
+        if isinstance(route, _Mixed) and self.choice.name in route.weights:
+            return self._mixed(x, route.weights[self.choice.name], route.on[self.choice.name])
+        chosen = members(route.architecture[self.choice.name])
         if not chosen:
             return self._run_empty(x)
-        y = self._run(str(chosen[0]), x)
+        y = self._run(chosen[0], x)
         for option in chosen[1:]:
-            y = y + self._run(str(option), x)
+            y = y + self._run(option, x)
         return y
 
-    def _run(self, option: str, x: Any) -> Tensor:
-        return self.options[option](x[int(option)] if self.choice.kind == "inputs" else x)
+    def _run(self, option: Any, x: Any, rows: Tensor | None = None) -> Tensor:
+        own = x[option] if self.choice.kind == "inputs" else x
+        y: Tensor = self.options[str(option)](own if rows is None else _rows_of(own, rows))
+        return y
 
     def _run_empty(self, x: Tensor) -> Tensor:
-        assert self.empty is not None  # a canonical architecture is empty only where the space allows it
-        return self.empty(x)
+        y: Tensor = self.options[str(self.choice.empty)](x) if self.empty is None else self.empty(x)
+        return y
 
-    def _mixed(self, x: Any, weights: Tensor) -> Tensor:
+    def _mixed(self, x: Any, weights: Tensor, on: list[bool]) -> Tensor:
         y: Tensor | None = None
-        for option, weight, off in zip(self.options, weights, (weights.detach() == 0).tolist()):
-            if not off:
+        for option, weight, runs in zip(self.choice.options, weights, on):
+            if runs:
                 term = weight * self._run(option, x)
                 y = term if y is None else y + term
         return self._run_empty(x) if y is None else y
 
     def _scattered(self, x: Any, route: _Rows) -> Tensor:
-        taken = route.taken[self.choice.name]
-        y: Tensor | None = None  # Σ of the options that every row takes
+        whole: Tensor | None = None  # Σ of the options that every row takes
         parts: list[tuple[Tensor, Tensor]] = []
-        for option, rows, nested in zip(self.options, taken, self._nested):
+        for option, rows, nested in zip(self.choice.options, route.taken[self.choice.name], self._nested):
             if rows is None:
                 term = self._run(option, x)
-                y = term if y is None else y + term
+                whole = term if whole is None else whole + term
             elif len(rows):
-                with _follow(route.narrowed(rows) if nested else route):
-                    parts.append((rows, self._run(option, _rows_of(x, rows))))
-        if self.choice.allows_empty and y is None:
+                with _follow(route.narrowed(rows) if nested else route), _lone_row_explained(self.choice, option):
+                    parts.append((rows, self._run(option, x, rows)))
+        if self.choice.allows_empty and whole is None:
             none = (~route.codes[:, route.slices[self.choice.name]].any(1)).nonzero()[:, 0].to(route.device)
             if len(none) == len(route.codes):
                 return self._run_empty(x)
             if len(none):
-                parts.append((none, self._run_empty(_rows_of(x, none))))
-        if y is None:
-            y = parts[0][1].new_zeros(len(route.codes), *parts[0][1].shape[1:])
-        elif parts:  # out of place: y may be x, or saved for the backward pass
-            y = y.index_add(0, *parts.pop())
+                parts.append((none, self._run_empty(x.index_select(0, none))))
+        if not parts:
+            assert whole is not None  # a complete code chooses something in every row
+            return whole
+        # Under autocast an identity keeps a wider type than a convolution.
+        wide = functools.reduce(torch.promote_types, (p.dtype for _, p in parts))
+        if whole is None:
+            y = parts[0][1].new_zeros(len(route.codes), *parts[0][1].shape[1:], dtype=wide)
+        else:  # out of place: `whole` may be x itself, or saved for the backward pass
+            wide = torch.promote_types(wide, whole.dtype)
+            rows, part = parts.pop()
+            y = whole.to(wide).index_add(0, rows, part.to(wide))
         for rows, part in parts:
-            y = y.index_add_(0, rows, part)
+            y = y.index_add_(0, rows, part.to(wide))
         return y
 
 
+@contextmanager
+def _lone_row_explained(choice: Choice, option: Any) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ArchitectureError(
+            f"only one sample of the batch takes option '{option}' of choice '{choice.name}', where maps are 1×1, so "
+            "that batch norm cannot be trained on it; use images large enough to keep maps above 1×1 there"
+        ) from error
+
+
 def _rows_of(x: Any, rows: Tensor) -> Any:
-    return x.index_select(0, rows) if isinstance(x, Tensor) else [t.index_select(0, rows) for t in x]
+    if isinstance(x, Tensor):
+        return x.index_select(0, rows)
+    return [t.index_select(0, rows) for t in x]
 
 
 class MetaGraph(nn.Module):
@@ -213,7 +246,7 @@ class MetaGraph(nn.Module):
         super().__init__()
         self.space = space
         self.net = space.read(Recorder(_Shared))
-        self._numbers = [c.name for c in space.choices if c.kind in ("value", "inputs")]
+        self._values = [c.name for c in space.choices if c.kind == "value"]
 
     def extra_repr(self) -> str:
         return repr(self.space)
@@ -230,56 +263,69 @@ class MetaGraph(nn.Module):
         """
         if isinstance(route, PerInstance):
             return self._per_instance(x, route)
+        followed: _Following
         if isinstance(route, Mixture):
-            self._check_mixture(route)
+            followed = self._mixture(route)
         else:
-            route = Single(self.space.canonical(route.architecture if isinstance(route, Single) else route))
-        with _follow(route):
+            followed = Single(self.space.canonical(route.architecture if isinstance(route, Single) else route))
+        with _follow(followed):
             return self.net(x)
 
-    def _check_mixture(self, route: Mixture) -> None:
+    def _mixture(self, route: Mixture) -> _Mixed:
+        names = [choice.name for choice in self.space.choices]
+        for name in (*route.weights, *route.architecture):
+            if name not in names:
+                raise ArchitectureError(
+                    f"the mixture names choice '{name}', which space '{self.space.name}' does not have"
+                    f"{did_you_mean(name, names)}"
+                )
+        on: dict[str, list[bool]] = {}
+        set_to: dict[str, Any] = {}
+        running: dict[str, tuple[Any, ...]] = {}  # choice → the options that run
         for choice in self.space.choices:
+            if choice.parent is not None and choice.when.isdisjoint(running.get(choice.parent, ())):
+                continue
             if choice.name in route.weights:
-                shape = tuple(route.weights[choice.name].shape)
-                if choice.kind == "value" or shape != (len(choice.options),):
-                    raise ArchitectureError(
-                        f"a mixture weighs {choice.kind} choice '{choice.name}' with shape {list(shape)}; give "
-                        + (
-                            "a number in its architecture"
-                            if choice.kind == "value"
-                            else f"[{len(choice.options)}]"
-                        )
-                    )
+                on[choice.name] = _weighed(choice, route.weights[choice.name])
+                running[choice.name] = tuple(o for o, runs in zip(choice.options, on[choice.name]) if runs)
+                if not running[choice.name]:
+                    running[choice.name] = members(choice.canonical(()))
+            elif choice.name in route.architecture:
+                set_to[choice.name] = choice.canonical(route.architecture[choice.name])
+                running[choice.name] = members(set_to[choice.name])
+            else:
+                raise ArchitectureError(
+                    f"the mixture neither weighs nor sets choice '{choice.name}'; put it in its weights or architecture"
+                )
+        return _Mixed(route.weights, on, set_to)
 
     def _per_instance(self, x: Any, route: PerInstance) -> Any:
         given = route.architectures
+        first = x if isinstance(x, Tensor) else x[0]
+        if len(given) != len(first) or not len(given):
+            raise ArchitectureError(
+                f"{len(given)} architectures are given for {len(first)} samples; give one each, and one at least"
+            )
         if isinstance(given, Tensor):
             codes = self.space.complete(given.detach().cpu())
         else:
             codes = torch.stack([self.space.encode(architecture) for architecture in given])
-        first = x if isinstance(x, Tensor) else x[0]
-        if len(codes) != len(first):
-            raise ArchitectureError(
-                f"{len(codes)} architectures are given for {len(first)} samples; give one each"
-            )
         if bool((codes == codes[0]).all()):  # where all agree this is a Single, and costs what it costs
             with _follow(Single(self.space.decode(codes[0]))):
                 return self.net(x)
-        if not self._numbers:
+        if not self._values:
             return self._follow_rows(x, codes, {}, first.device)
-        # Sizes and inputs change the shape of what flows: rows that differ in them cannot share a tensor.
-        columns = torch.cat([codes[:, self.space.slices[name]] for name in self._numbers], 1)
+        # Sizes change the shape of what flows: rows that differ in them cannot share a tensor.
+        columns = torch.cat([codes[:, self.space.slices[name]] for name in self._values], 1)
         _, group = columns.unique(dim=0, return_inverse=True)
-        y: Tensor | None = None
-        for g in range(int(group.max()) + 1):
-            rows = (group == g).nonzero()[:, 0]
-            architecture = self.space.decode(codes[rows[0]])
-            part = self._follow_rows(
-                _rows_of(x, rows.to(first.device)), codes[rows], architecture, first.device
+        groups = [(group == g).nonzero()[:, 0] for g in range(int(group.max()) + 1)]
+        parts = [
+            self._follow_rows(
+                _rows_of(x, rows.to(first.device)), codes[rows], self.space.decode(codes[rows[0]]), first.device
             )
-            y = part.new_zeros(len(codes), *part.shape[1:]) if y is None else y
-            y = y.index_add(0, rows.to(first.device), part)
-        return y
+            for rows in groups
+        ]
+        return torch.cat(parts).index_select(0, torch.cat(groups).argsort().to(first.device))
 
     def _follow_rows(self, x: Any, codes: Tensor, numbers: Mapping[str, Any], device: torch.device) -> Any:
         with _follow(_Rows.of(codes, self.space.slices, numbers, device)):
@@ -291,57 +337,56 @@ class MetaGraph(nn.Module):
         Same outputs as `graph(x, architecture)`; same class, parameters and names as `space.build(architecture)`.
         """
         architecture = self.space.canonical(architecture)
-        child = self.space.build(architecture)
-        with torch.no_grad():
-            for shared, own in _paired(self.net, child, architecture):
-                own.data = shared.detach().clone()
+        child = self._fresh(architecture)
+        for shared, own in _paired(self.net, child, architecture):
+            own.data = shared.detach().clone()
         child.train(self.training)
         return child
 
+    def _fresh(self, architecture: Architecture) -> nn.Module:
+        with torch.random.fork_rng(devices=()):  # its initial weights are not kept: no draw should show
+            return self.space.build(architecture)
+
     def unused(self, architecture: Architecture) -> Iterator[nn.Parameter]:
         """The parameters that a child does not touch."""
-        used = {id(p) for p in _used(self.net, self.space.canonical(architecture))}
+        architecture = self.space.canonical(architecture)
+        pairs = _paired(self.net, self._fresh(architecture), architecture)
+        used = {id(shared if shared._base is None else shared._base) for shared, _ in pairs}  # elastic: a view
         return (p for p in self.parameters() if id(p) not in used)
 
 
-def _paired(
-    shared: nn.Module, child: nn.Module, architecture: Architecture
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _weighed(choice: Choice, weights: Any) -> list[bool]:
+    """Which options a mixture's weights of a choice let run."""
+    shape = list(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+    if choice.kind == "value":
+        raise ArchitectureError(f"the mixture weighs value choice '{choice.name}'; give a number in its architecture")
+    if shape != [len(choice.options)]:
+        raise ArchitectureError(
+            f"the mixture weighs choice '{choice.name}' with {shape}; give a tensor of shape [{len(choice.options)}]"
+        )
+    on: list[bool] = (weights.detach() != 0).tolist()
+    if not any(on) and choice.empty is None:
+        raise ArchitectureError(f"the mixture weighs every option of '{choice.name}' with 0; give one another weight")
+    return on
+
+
+def _paired(shared: nn.Module, child: nn.Module, architecture: Architecture) -> Iterator[tuple[Tensor, Tensor]]:
     """(tensor in the meta-graph, tensor in the child) for every parameter and buffer of the child."""
     if isinstance(shared, Place):
-        chosen = architecture[shared.choice.name]
-        if not isinstance(chosen, tuple):
-            yield from _paired(shared.options[str(chosen)], child, architecture)
-        elif not chosen:
-            assert shared.empty is not None
+        chosen = members(architecture[shared.choice.name])
+        for option in map(str, chosen):
+            part = child.get_submodule(option) if shared.choice.takes_several else child
+            yield from _paired(shared.options[option], part, architecture)
+        if not chosen and shared.empty is not None:
             yield from _paired(shared.empty, child, architecture)
-        else:
-            for option in map(str, chosen):
-                yield from _paired(shared.options[option], child.get_submodule(option), architecture)
         return
     if isinstance(shared, Slices):
-        cut = shared.tensors(architecture)
-        own = {**dict(child.named_parameters()), **dict(child.named_buffers())}
-        if cut.keys() != own.keys():
-            raise SpaceError(
-                f"elastic layer {type(shared).__name__} gives {sorted(cut)}, its child has {sorted(own)}"
-            )
-        yield from ((cut[name], own[name]) for name in cut)
+        cut, whole = shared.tensors(architecture), child.state_dict(keep_vars=True)
+        if cut.keys() != whole.keys():
+            raise SpaceError(f"elastic layer {type(shared).__name__} gives {[*cut]}, its child has {[*whole]}")
+        yield from ((cut[name], whole[name]) for name in cut)
         return
     for name, own in [*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)]:
         yield getattr(shared, name), own
     for name, part in child.named_children():
         yield from _paired(shared.get_submodule(name), part, architecture)
-
-
-def _used(module: nn.Module, architecture: Architecture) -> Iterator[nn.Parameter]:
-    if isinstance(module, Place):
-        chosen = architecture[module.choice.name]
-        for option in map(str, chosen if isinstance(chosen, tuple) else (chosen,)):
-            yield from _used(module.options[option], architecture)
-        if not chosen and module.empty is not None:
-            yield from _used(module.empty, architecture)
-        return
-    yield from module.parameters(recurse=False)
-    for part in module.children():
-        yield from _used(part, architecture)

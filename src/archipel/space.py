@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import math
 import random
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture
-from archipel.choose import ChildReader, Choice, Choose, Place, Recorder
+from archipel.choice import Choice, members
+from archipel.choose import ChildReader, Choose, Place, Recorder
 from archipel.errors import ArchipelError, ArchitectureError, SpaceError, did_you_mean
 
 __all__ = ["Choice", "Choose", "Space", "SpaceFunction"]
@@ -48,16 +52,25 @@ class Space:
         self.function = function
         self.options = options
         self.name: str = getattr(function, "__name__", type(function).__name__)
+        self._check_options()
         tree, recorder = self._described()
         self.choices: tuple[Choice, ...] = tuple(recorder.choices.values())
+        """Parents before what they open."""
         self.places: tuple[tuple[str, str], ...] = tuple(_places(tree))
         """(module path in the child network, choice name), one a place; `value` choices have none."""
         self._by_name = recorder.choices
-        self._weights = functools.cache(self._weigh)  # Per space, so that the counts die with it.
-        self._count = functools.cache(self._count_one)
         self._children: dict[str | None, list[Choice]] = {}
         for choice in self.choices:
             self._children.setdefault(choice.parent, []).append(choice)
+        # How many ways to set a choice and all that it opens; and, for each option, what it alone opens.
+        self._counts: dict[str, int] = {}
+        self._weights: dict[str, tuple[int, ...]] = {}
+        for choice in reversed(self.choices):
+            self._weights[choice.name] = tuple(
+                math.prod(self._counts[child.name] for child in self._nested(choice, option))
+                for option in choice.options
+            )
+            self._counts[choice.name] = _count(choice, self._weights[choice.name])
         ends = [0]
         for choice in self.choices:
             ends.append(ends[-1] + len(choice.options))
@@ -68,9 +81,10 @@ class Space:
 
     def __repr__(self) -> str:
         count = f"{self.size:,}" if self.size < 10**6 else f"{float(self.size):.2g}"
-        return (
-            f"Space({self.name}: {len(self.choices)} choices, {self.width} code bits, {count} architectures)"
-        )
+        return f"Space({self.name}: {len(self.choices)} choices, {self.width} code bits, {count} architectures)"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Space:
+        return self  # never changes: copies of a meta-graph share it
 
     def read(self, choose: Choose, *, device: str | torch.device = "cpu") -> nn.Module:
         """Run the space function with a reader of its choices.
@@ -84,23 +98,41 @@ class Space:
         except ArchipelError:
             raise
         except Exception as error:
-            raise SpaceError(f"space '{self.name}' raised {type(error).__name__}: {error}") from error
-        if not isinstance(module, nn.Module):
+            said = (str(error).splitlines() or [""])[0]
             raise SpaceError(
-                f"space '{self.name}' returned {type(module).__name__}; return the network, an nn.Module"
-            )
+                f"space '{self.name}' raised {type(error).__name__}: {said}{_line_in(self.function, error)}"
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise SpaceError(f"space '{self.name}' returned {type(module).__name__}; return the network, an nn.Module")
         return module
+
+    def _check_options(self) -> None:
+        if not callable(self.function) or isinstance(self.function, nn.Module):
+            kind = type(self.function).__name__
+            raise SpaceError(f"a space is a function of `choose` that returns a network, not {kind}; pass the function")
+        parameters = inspect.signature(self.function).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return
+        known = list(parameters)[1:]
+        for option in self.options:
+            if option not in known:
+                raise SpaceError(
+                    f"space '{self.name}' has no option '{option}' (options: {', '.join(known) or 'none'})"
+                    f"{did_you_mean(option, known)}"
+                )
 
     def _described(self) -> tuple[nn.Module, Recorder]:
         recorder = Recorder()
         try:
-            return self.read(recorder, device="meta"), recorder
+            tree = self.read(recorder, device="meta")
         except SpaceError as error:
             if error.__cause__ is None:
                 raise
             # A function that computes with numbers of tensors while it builds cannot do so on the meta device.
             recorder = Recorder()
-            return self.read(recorder), recorder
+            tree = self.read(recorder)
+        recorder.check()
+        return tree, recorder
 
     # ---- building ---------------------------------------------------------------------------------------------
 
@@ -117,12 +149,14 @@ class Space:
     @functools.cached_property
     def size(self) -> int:
         """How many different canonical architectures there are, exactly."""
-        return math.prod(self._count(choice) for choice in self._children.get(None, []))
+        return math.prod(self._counts[choice.name] for choice in self._children.get(None, []))
 
     @functools.cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that two spaces share only if they have the same choices and options."""
-        text = json.dumps([[c.name, c.kind, list(c.options), c.empty, c.k, c.parent] for c in self.choices])
+        text = json.dumps(
+            [[c.name, c.kind, list(c.options), c.empty, c.k, c.parent, sorted(map(str, c.when))] for c in self.choices]
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def unrank(self, index: int) -> Architecture:
@@ -133,7 +167,7 @@ class Space:
         """
         if not 0 <= index < self.size:
             raise ArchitectureError(f"architecture {index} is asked of a space of {self.size}; count from 0")
-        return self.canonical(self._unrank(self._children.get(None, []), index))
+        return self._ordered(self._unrank(self._children.get(None, []), index))
 
     def rank(self, architecture: Architecture) -> int:
         """Inverse of `unrank`."""
@@ -150,29 +184,15 @@ class Space:
     def _nested(self, choice: Choice, option: Any) -> list[Choice]:
         return [child for child in self._children.get(choice.name, []) if option in child.when]
 
-    def _weigh(self, choice: Choice) -> tuple[int, ...]:
-        return tuple(
-            math.prod(self._count(child) for child in self._nested(choice, option))
-            for option in choice.options
-        )
-
-    def _count_one(self, choice: Choice) -> int:
-        weights = self._weights(choice)
-        if choice.kind == "subset":
-            return math.prod(1 + w for w in weights) - (not choice.allows_empty)
-        if choice.kind == "inputs":
-            return _ways(weights, choice.k)
-        return sum(weights)
-
     def _unrank(self, choices: Sequence[Choice], index: int) -> dict[str, Any]:
         assignment: dict[str, Any] = {}
         for choice in choices:
-            index, digit = divmod(index, self._count(choice))
+            index, digit = divmod(index, self._counts[choice.name])
             assignment |= self._unrank_one(choice, digit)
         return assignment
 
     def _unrank_one(self, choice: Choice, index: int) -> dict[str, Any]:
-        weights = self._weights(choice)
+        weights = self._weights[choice.name]
         taken: list[tuple[Any, int]] = []  # option, index within what it opens
         if choice.kind == "subset":
             index += not choice.allows_empty
@@ -198,8 +218,8 @@ class Space:
                     taken.append((option, index))
                     break
                 index -= weight
-        several = choice.kind in ("subset", "inputs")
-        assignment = {choice.name: tuple(option for option, _ in taken) if several else taken[0][0]}
+        chosen = tuple(option for option, _ in taken)
+        assignment = {choice.name: chosen if choice.takes_several else chosen[0]}
         for option, nested in taken:
             assignment |= self._unrank(self._nested(choice, option), nested)
         return assignment
@@ -207,12 +227,12 @@ class Space:
     def _rank(self, choices: Sequence[Choice], architecture: Architecture) -> int:
         index = 0
         for choice in reversed(choices):
-            index = index * self._count(choice) + self._rank_one(choice, architecture)
+            index = index * self._counts[choice.name] + self._rank_one(choice, architecture)
         return index
 
     def _rank_one(self, choice: Choice, architecture: Architecture) -> int:
-        weights = self._weights(choice)
-        chosen = _as_tuple(architecture[choice.name])
+        weights = self._weights[choice.name]
+        chosen = members(architecture[choice.name])
         nested = {option: self._rank(self._nested(choice, option), architecture) for option in chosen}
         if choice.kind == "subset":
             index = 0
@@ -243,7 +263,7 @@ class Space:
             choice = pending.pop(0)
             yield choice
             if choice.name in assignment and choice.name in self._children:
-                chosen = _as_tuple(assignment[choice.name])
+                chosen = members(assignment[choice.name])
                 pending += [c for c in self._children[choice.name] if not c.when.isdisjoint(chosen)]
 
     def canonical(self, assignment: Architecture | Mapping[str, Any]) -> Architecture:
@@ -263,9 +283,13 @@ class Space:
         for choice in self.active(loose):
             if choice.name not in loose:
                 raise ArchitectureError(
-                    f"choice '{choice.name}' of space '{self.name}' is not set; options: {_listed(choice.options)}"
+                    f"choice '{choice.name}' of space '{self.name}' is not set; "
+                    f"options: {', '.join(map(str, choice.options))}"
                 )
-            values[choice.name] = loose[choice.name] = _checked(choice, loose[choice.name])
+            values[choice.name] = loose[choice.name] = choice.canonical(loose[choice.name])
+        return self._ordered(values)
+
+    def _ordered(self, values: Mapping[str, Any]) -> Architecture:
         return Architecture({c.name: values[c.name] for c in self.choices if c.name in values})
 
     # ---- moving about -----------------------------------------------------------------------------------------
@@ -275,30 +299,26 @@ class Space:
 
         What a new option opens is drawn with `rng`, or takes its first architecture without one.
         """
-        near = []
+        architecture = self.canonical(architecture)
+        near: dict[Architecture, None] = {}  # a set that keeps its order
         for choice in self.active(architecture):
-            for value in _alternatives(choice, architecture[choice.name]):
-                moved = self._completed({**architecture, choice.name: value}, rng)
-                if moved != architecture and moved not in near:
-                    near.append(moved)
-        return near
+            for value in choice.alternatives(architecture[choice.name]):
+                near[self._completed({**architecture, choice.name: value}, rng)] = None
+        return list(near)
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
-        """Another architecture with one active choice, drawn uniformly, set anew.
+        """Another architecture: one active choice, drawn uniformly of those with an alternative, moved one step.
 
         Raises:
             ArchitectureError: the space has one architecture only.
         """
-        active = list(self.active(self.canonical(architecture)))
-        rng.shuffle(active)
-        for choice in active:
-            values = list(_alternatives(choice, architecture[choice.name]))
-            rng.shuffle(values)
-            for value in values:
-                mutated = self._completed({**architecture, choice.name: value}, rng)
-                if mutated != architecture:
-                    return mutated
-        raise ArchitectureError(f"space '{self.name}' has no other architecture to mutate to")
+        architecture = self.canonical(architecture)
+        moves = [(c, list(c.alternatives(architecture[c.name]))) for c in self.active(architecture)]
+        moves = [(choice, values) for choice, values in moves if values]
+        if not moves:
+            raise ArchitectureError(f"space '{self.name}' has no other architecture to mutate to")
+        choice, values = rng.choice(moves)
+        return self._completed({**architecture, choice.name: rng.choice(values)}, rng)
 
     def crossover(self, first: Architecture, second: Architecture, rng: random.Random) -> Architecture:
         """Each active choice from either parent with equal chance; what neither has is drawn uniformly."""
@@ -308,14 +328,14 @@ class Space:
             parents = [p for p in (first, second) if choice.name in p]
             child |= {choice.name: rng.choice(parents)[choice.name]} if parents else {}
             if not parents:
-                child[choice.name] = self._unrank_one(choice, rng.randrange(self._count(choice)))[choice.name]
+                child[choice.name] = self._unrank_one(choice, rng.randrange(self._counts[choice.name]))[choice.name]
         return self.canonical(child)
 
     def _completed(self, assignment: Mapping[str, Any], rng: random.Random | None) -> Architecture:
         values = dict(assignment)
         for choice in self.active(values):
             if choice.name not in values:
-                index = rng.randrange(self._count(choice)) if rng else 0
+                index = rng.randrange(self._counts[choice.name]) if rng else 0
                 values[choice.name] = self._unrank_one(choice, index)[choice.name]
         return self.canonical(values)
 
@@ -327,12 +347,12 @@ class Space:
         Returns:
             `[D]`, bool; `slices` says which columns belong to which choice.
         """
-        code = torch.zeros(self.width, dtype=torch.bool)
+        bits = [False] * self.width
         for name, value in self.canonical(architecture).items():
             choice, start = self._by_name[name], self.slices[name].start
-            for option in _as_tuple(value):
-                code[start + choice.options.index(option)] = True
-        return code
+            for option in members(value):
+                bits[start + choice.options.index(option)] = True
+        return torch.tensor(bits)
 
     def decode(self, code: Tensor) -> Architecture:
         """Inverse of `encode`; bits of inactive choices are ignored.
@@ -341,14 +361,12 @@ class Space:
             ArchitectureError: the shape is not `[D]`, or an active choice has too few or too many bits.
         """
         if code.shape != (self.width,):
-            raise ArchitectureError(
-                f"a code of space '{self.name}' has shape [{self.width}], not {list(code.shape)}"
-            )
+            raise ArchitectureError(f"a code of space '{self.name}' has shape [{self.width}], not {list(code.shape)}")
         bits = code.tolist()
         values: dict[str, Any] = {}
         for choice in self.choices:
             chosen = tuple(o for o, bit in zip(choice.options, bits[self.slices[choice.name]]) if bit)
-            if choice.kind in ("subset", "inputs"):
+            if choice.takes_several:
                 values[choice.name] = chosen
             elif chosen:  # none is fine where the choice is inactive, and `canonical` says so where it is not
                 values[choice.name] = chosen[0] if len(chosen) == 1 else list(chosen)
@@ -367,8 +385,10 @@ class Space:
             raise ArchitectureError(
                 f"codes of space '{self.name}' have shape [B, {self.width}], not {list(codes.shape)}"
             )
+        if codes.dtype != torch.bool and bool(((codes != 0) & (codes != 1)).any()):
+            raise ArchitectureError(f"codes of space '{self.name}' are 0 or 1; round or sample probabilities first")
         codes = codes.bool().clone()
-        for choice in self._parents_first():
+        for choice in self.choices:
             own = codes[:, self.slices[choice.name]]  # a view: what follows writes into `codes`
             if choice.parent is not None:
                 parent = self._by_name[choice.parent]
@@ -392,14 +412,11 @@ class Space:
                 )
         return codes
 
-    def _parents_first(self) -> list[Choice]:
-        ordered: list[Choice] = []
-        pending = list(self._children.get(None, []))
-        while pending:
-            choice = pending.pop(0)
-            ordered.append(choice)
-            pending += self._children.get(choice.name, [])
-        return ordered
+
+def _count(choice: Choice, weights: Sequence[int]) -> int:
+    if choice.kind == "subset":
+        return math.prod(1 + w for w in weights) - (not choice.allows_empty)
+    return _ways(weights, choice.k)
 
 
 def _ways(weights: Sequence[int], k: int) -> int:
@@ -411,56 +428,11 @@ def _ways(weights: Sequence[int], k: int) -> int:
     return ways[k]
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
-
-
-def _listed(options: Sequence[Any]) -> str:
-    return ", ".join(str(option) for option in options)
-
-
-def _checked(choice: Choice, value: Any) -> Any:
-    """The value in canonical spelling, or an ArchitectureError."""
-    chosen = _as_tuple(value)
-    for option in chosen:
-        if option not in choice.options:
-            raise ArchitectureError(
-                f"choice '{choice.name}' has no option {option!r} (options: {_listed(choice.options)})"
-                f"{did_you_mean(option, choice.options)}"
-            )
-    if choice.kind in ("op", "value"):
-        if len(chosen) != 1:
-            raise ArchitectureError(f"choice '{choice.name}' takes one option, not {len(chosen)}: {value!r}")
-        return choice.options[choice.options.index(chosen[0])]
-    if isinstance(value, str) or len(set(chosen)) < len(chosen):
-        raise ArchitectureError(f"choice '{choice.name}' takes a list of different options, not {value!r}")
-    if choice.kind == "inputs" and len(chosen) != choice.k:
-        raise ArchitectureError(
-            f"choice '{choice.name}' takes {choice.k} positions, not {len(chosen)}: {value!r}"
-        )
-    if not chosen and choice.empty is None:
-        raise ArchitectureError(
-            f"choice '{choice.name}' is empty; give at least one of {_listed(choice.options)}"
-        )
-    if not chosen and not choice.allows_empty:
-        return (choice.empty,)
-    return tuple(option for option in choice.options if option in chosen)
-
-
-def _alternatives(choice: Choice, value: Any) -> Iterator[Any]:
-    chosen = _as_tuple(value)
-    others = [option for option in choice.options if option not in chosen]
-    if choice.kind in ("op", "value"):
-        yield from others
-    elif choice.kind == "inputs":
-        for old in chosen:
-            for new in others:
-                yield tuple(sorted({*chosen, new} - {old}))
-    else:
-        for option in choice.options:
-            flipped = tuple(o for o in choice.options if (o in chosen) != (o == option))
-            if flipped or choice.empty is not None:
-                yield flipped
+def _line_in(function: SpaceFunction, error: BaseException) -> str:
+    """` (my_space.py:12)`: where in the user's own file it went wrong, if it was there."""
+    code = getattr(function, "__code__", None)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
+    return f" ({Path(code.co_filename).name}:{lines[-1]})" if code and lines else ""
 
 
 def _places(module: nn.Module, path: str = "") -> Iterator[tuple[str, str]]:

@@ -23,7 +23,10 @@ Size: TypeAlias = "int | Elastic"
 
 
 def _largest(size: Size) -> int:
-    return size.max if isinstance(size, Elastic) else size
+    values = size.values if isinstance(size, Elastic) else (size,)
+    if any(not isinstance(v, int) for v in values):
+        raise SpaceError(f"a layer has sizes {list(values)}; give whole numbers (`//` and int factors keep them whole)")
+    return int(values[-1])
 
 
 class _Elastic(Slices):
@@ -39,8 +42,7 @@ class _Elastic(Slices):
 
     def extra_repr(self) -> str:
         return ", ".join(
-            f"{n}={'|'.join(map(str, s.values)) if isinstance(s, Elastic) else s}"
-            for n, s in self.sizes.items()
+            f"{n}={'|'.join(map(str, s.values)) if isinstance(s, Elastic) else s}" for n, s in self.sizes.items()
         )
 
     def now(self) -> Mapping[str, Any]:
@@ -64,9 +66,7 @@ class _Conv2d(_Elastic):
 
     def forward(self, x: Tensor) -> Tensor:
         n, t = self.numbers(self.now()), self.tensors(self.now())
-        return F.conv2d(
-            x, t["weight"], t.get("bias"), self.stride, padding=n["kernel"] // 2, groups=n["groups"]
-        )
+        return F.conv2d(x, t["weight"], t.get("bias"), self.stride, padding=n["kernel"] // 2, groups=n["groups"])
 
 
 def conv2d(
@@ -78,27 +78,24 @@ def conv2d(
         SpaceError: `groups` is neither a plain 1 nor the very number given as `c_in` and `c_out` (depthwise) while
             a size is elastic, or an elastic kernel is even.
     """
-    if not any(isinstance(s, Elastic) for s in (c_in, c_out, kernel, groups)):
-        assert not isinstance(c_in, Elastic) and not isinstance(c_out, Elastic)
-        assert not isinstance(kernel, Elastic) and not isinstance(groups, Elastic)
-        return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
-    depthwise = groups is c_in and groups is c_out
-    if not depthwise and (isinstance(groups, Elastic) or groups != 1):
-        if isinstance(c_in, Elastic) or isinstance(c_out, Elastic) or isinstance(groups, Elastic):
-            raise SpaceError(
-                "an elastic convolution has groups=1 or is depthwise; pass one and the same number as c_in, c_out and groups"
-            )
-    if isinstance(kernel, Elastic) and any(k % 2 == 0 for k in kernel.values):
+    is_open = [isinstance(size, Elastic) for size in (c_in, c_out, groups)]
+    if not isinstance(kernel, Elastic) and not any(is_open):
+        return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)  # type: ignore[arg-type]
+    is_depthwise = groups is c_in and groups is c_out
+    if any(is_open) and not is_depthwise and (is_open[2] or groups != 1):
         raise SpaceError(
-            f"elastic kernel {list(kernel.values)} has an even size; a centred crop needs odd ones"
+            "an elastic convolution has groups=1 or is depthwise; "
+            "pass one and the same number as c_in, c_out and groups"
         )
+    if isinstance(kernel, Elastic) and any(k % 2 == 0 for k in kernel.values):
+        raise SpaceError(f"elastic kernel {list(kernel.values)} has an even size; a centred crop needs odd ones")
     return _Conv2d(c_in, c_out, kernel, stride, groups, bias)
 
 
 class _BatchNorm2d(_Elastic):
     def __init__(self, channels: Elastic) -> None:
         super().__init__(channels=channels)
-        self.full = nn.BatchNorm2d(channels.max)
+        self.full = nn.BatchNorm2d(_largest(channels))
 
     def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
         c = self.numbers(assignment)["channels"]
@@ -106,11 +103,22 @@ class _BatchNorm2d(_Elastic):
         return {name: t[:c] if t.dim() else t for name, t in named}
 
     def forward(self, x: Tensor) -> Tensor:
-        t = self.tensors(self.now())
-        if self.training:
+        # What a caller sets on the `nn.BatchNorm2d` inside (frozen statistics, another momentum) is honoured.
+        full, t = self.full, self.tensors(self.now())
+        share = full.momentum
+        if full.training:
             t["num_batches_tracked"] += 1
+            if share is None:
+                share = 1 / int(t["num_batches_tracked"])
         return F.batch_norm(
-            x, t["running_mean"], t["running_var"], t["weight"], t["bias"], self.training, 0.1, self.full.eps
+            x,
+            t["running_mean"],
+            t["running_var"],
+            t["weight"],
+            t["bias"],
+            full.training,
+            share or 0.0,
+            full.eps,
         )
 
 
@@ -127,7 +135,7 @@ class _Linear(_Elastic):
     def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
         n = self.numbers(assignment)
         cut = {"weight": self.full.weight[: n["c_out"], : n["c_in"]]}
-        return cut if not self.full.bias.numel() else {**cut, "bias": self.full.bias[: n["c_out"]]}
+        return cut if self.full.bias is None else {**cut, "bias": self.full.bias[: n["c_out"]]}
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.tensors(self.now())
@@ -141,14 +149,16 @@ def linear(c_in: Size, c_out: Size, *, bias: bool = True) -> nn.Module:
     return nn.Linear(c_in, c_out, bias)
 
 
-class _Stack(Slices):
+class _Stack(nn.Sequential):
+    """A sequence of which the first `depth` run; named as the sequence of a child."""
+
     def __init__(self, depth: Elastic, layers: list[nn.Module]) -> None:
-        super().__init__()
+        super().__init__(*layers)
         self.depth = depth
-        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[: int(self.depth.at(current_numbers(self.depth.choices[0].name)))]:
+        depth = int(self.depth.at(current_numbers(self.depth.choices[0].name)))
+        for layer in list(self)[:depth]:
             x = layer(x)
         return x
 
@@ -161,7 +171,7 @@ def stack(depth: Size, make: Callable[[int], nn.Module]) -> nn.Module:
     if not isinstance(depth, Elastic):
         return nn.Sequential(*(make(i) for i in range(depth)))
     layers = []
-    for i in range(depth.max):
+    for i in range(_largest(depth)):
         with depth.above(i):
             layers.append(make(i))
     return _Stack(depth, layers)

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import nn
 
 from archipel.choose import Choose
+from archipel.errors import SpaceError
 from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, residual
 from archipel.spaces.macro import macro_for, round_channels
 
@@ -36,7 +37,12 @@ def instanas(
             candidates give k·x + Σf, which batch norm cannot follow); `shared` adds it once.
         size: side of the images in pixels.
         dropout: before the classifier.
+
+    Raises:
+        SpaceError: no such macro-structure or shortcut, or a width of 0.
     """
+    if shortcut not in ("shared", "per_op"):
+        raise SpaceError(f"shortcut is '{shortcut}'; give 'shared' or 'per_op'")
     skeleton = macro_for(macro, size)
     c = round_channels(skeleton.stem * width)
     layers: list[nn.Module] = [ConvBN(channels, c, 3, stride=skeleton.stem_stride)]
@@ -44,9 +50,7 @@ def instanas(
         c_out = round_channels(stage.channels * width)
         for i in range(stage.layers):
             layers.append(
-                _layer(
-                    choose, f"l{len(layers) - 1}", c, c_out, stage.stride if i == 0 else 1, i == 0, shortcut
-                )
+                _layer(choose, f"l{len(layers) - 1}", c, c_out, stage.stride if i == 0 else 1, i == 0, shortcut)
             )
             c = c_out
     tail = round_channels(skeleton.tail * width)
@@ -60,9 +64,7 @@ def instanas(
     )
 
 
-def _layer(
-    choose: Choose, name: str, c_in: int, c_out: int, stride: int, is_head: bool, shortcut: str
-) -> nn.Module:
+def _layer(choose: Choose, name: str, c_in: int, c_out: int, stride: int, is_head: bool, shortcut: str) -> nn.Module:
     keeps_shape = stride == 1 and c_in == c_out
 
     def inverted(kernel: int, expand: int) -> nn.Module:

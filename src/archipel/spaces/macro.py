@@ -54,13 +54,17 @@ def macro_for(name: str | None, size: int) -> Macro:
     if name is None:
         name = "digits" if size < 20 else "cifar" if size < 48 else "tiny" if size < 112 else "imagenet"
     if name not in MACROS:
-        raise SpaceError(
-            f"there is no macro-structure '{name}' ({', '.join(MACROS)}){did_you_mean(name, MACROS)}"
-        )
+        raise SpaceError(f"there is no macro-structure '{name}' ({', '.join(MACROS)}){did_you_mean(name, MACROS)}")
     return MACROS[name]
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor`, never more than 10 % below (MobileNetV2's rule)."""
+    """The nearest multiple of `divisor`, never more than 10 % below (MobileNetV2's rule).
+
+    Raises:
+        SpaceError: there are no channels to round.
+    """
+    if not channels > 0:
+        raise SpaceError(f"a layer would have {channels:g} channels; give a width above 0")
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
