@@ -1,0 +1,141 @@
+"""The page in a real browser, opened from its file, with the network blocked."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archipel.report import write
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a page offline; afterwards it must have logged nothing and asked for nothing but itself."""
+    contexts, faults = [], []
+
+    def visit(path: Path, width: int = 1280, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or faults.append(r.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.mark.parametrize("width", [1280, 375, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_sideways_scroll(width: int, scheme: str, finished: Path, visit: Callable[..., Any]) -> None:
+    page = visit(finished / "report.html", width, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(16, 21, 27)")
+    visible = page.locator(".plot svg[role=img]:visible")
+    assert visible.count() == 20
+    smallest = page.evaluate(
+        """() => Math.min(...[...document.querySelectorAll('.plot svg')].filter((svg) => svg.clientWidth)
+             .map((svg) => 10.5 * svg.clientWidth / svg.viewBox.baseVal.width))"""
+    )
+    assert smallest >= 8
+
+
+def test_gallery(finished: Path, visit: Callable[..., Any]) -> None:
+    page = visit(finished / "report.html")
+    buttons = page.locator(".gallery button")
+    assert buttons.count() == 120
+    assert page.locator(".drawing .before").count() == 0
+    for i in (5, 60, 119):
+        buttons.nth(i).click()
+        assert buttons.nth(i).get_attribute("aria-pressed") == "true"
+        assert page.locator(".gallery [aria-pressed=true]").count() == 1
+        assert buttons.nth(i).get_attribute("aria-label").endswith(page.locator("#v-class").inner_text())
+        active = int(page.locator("#v-active").inner_text().split()[0])
+        assert page.locator(".drawing .node.on").count() == active
+        assert page.locator(".drawing .now").count() >= max(active, 17)
+        assert page.locator(".drawing .before").count() >= 17
+    page.keyboard.press("ArrowLeft")
+    assert buttons.nth(118).get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left") == pytest.approx(
+        buttons.nth(0).bounding_box()["x"], abs=1
+    )
+    assert [page.locator("#v-legend li").nth(i).inner_text() for i in range(2)] == ["mb6_k3", "mb3_k3"]
+    page.locator("#v-variants input").nth(4).focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#v-variants input").nth(3).is_checked()
+
+
+def test_theme_button_and_reduced_motion(finished: Path, visit: Callable[..., Any]) -> None:
+    page = visit(finished / "report.html", color_scheme="dark", reduced_motion="reduce")
+    button = page.locator("#theme")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(16, 21, 27)"
+    button.click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    button.click()
+    assert page.evaluate(paper) == "rgb(16, 21, 27)"
+    animation = "getComputedStyle(document.querySelector('.drawing .now')).animationName"
+    assert page.evaluate(animation) == "none"
+
+
+@pytest.mark.parametrize("layers", [1, 4, 60])
+def test_drawing_scrolls_in_its_own_box(layers: int, make_run: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    page = visit(write(make_run(layers=layers, images=12, seeds=1, curves=False)), 375)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    box = page.evaluate(
+        "[document.getElementById('drawing').scrollWidth, document.getElementById('drawing').clientWidth]"
+    )
+    assert (box[0] > box[1]) == (layers > 4)
+
+
+def test_other_kinds_of_choices_and_many_options(
+    make_run: Callable[..., Path], edit: Callable[..., Path], visit: Callable[..., Any]
+) -> None:
+    def mixed(result: dict[str, Any]) -> None:
+        options = [f"option {i}" for i in range(12)]
+        result["space"]["choices"] = [
+            {"name": "a very long name of a choice", "kind": "op", "options": options, "empty": None},
+            {"name": "<script>", "kind": "value", "options": [1, 2.5, 3], "empty": None},
+        ]
+
+    page = visit(write(edit(make_run(layers=3, images=12, seeds=1, curves=False), mixed)))
+    assert page.locator("#v-legend li").count() == 15
+    assert page.locator(".drawing .node").count() == 15
+    page.locator(".gallery button").nth(3).click()
+    assert page.locator(".drawing .joint").count() == 3
+
+
+def test_without_scripts(finished: Path, visit: Callable[..., Any]) -> None:
+    page = visit(finished / "report.html", java_script_enabled=False)
+    assert page.locator("noscript p").inner_text().startswith("This part is drawn by a script")
+    assert page.locator("#viewer").is_hidden()
+
+
+def test_harmful_names_stay_text(make_run: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    names = ["<script>document.title = 'owned'</script>", "<img src=x onerror=\"document.title = 'owned'\">"]
+    page = visit(write(make_run(classes=names, images=20, layers=2, seeds=1, curves=False)))
+    for i in range(0, 20, 3):
+        page.locator(".gallery button").nth(i).click()
+    assert page.title() == "InstaNAS on digits · Archipel"
