@@ -99,8 +99,9 @@ class Space:
             raise
         except Exception as error:
             said = (str(error).splitlines() or [""])[0]
+            mend = "; an open value goes to a layer of archipel.nn.elastic" if "Elastic" in said else ""
             raise SpaceError(
-                f"space '{self.name}' raised {type(error).__name__}: {said}{_line_in(self.function, error)}"
+                f"space '{self.name}' raised {type(error).__name__}: {said}{_line_in(self.function, error)}{mend}"
             ) from error
         if not isinstance(module, nn.Module):
             raise SpaceError(f"space '{self.name}' returned {type(module).__name__}; return the network, an nn.Module")
@@ -352,7 +353,7 @@ class Space:
             choice, start = self._by_name[name], self.slices[name].start
             for option in members(value):
                 bits[start + choice.options.index(option)] = True
-        return torch.tensor(bits)
+        return torch.tensor(bits, dtype=torch.bool)
 
     def decode(self, code: Tensor) -> Architecture:
         """Inverse of `encode`; bits of inactive choices are ignored.

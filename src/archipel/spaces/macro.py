@@ -1,6 +1,6 @@
 """Macro-structures that the mobile spaces share: stem, stages, tail.
 
-`cifar`, `tiny` and `imagenet` are those of InstaNAS' MobileNetV2 skeleton. `compact` and `digits` are ours, for
+`cifar`, `tiny` and `imagenet` are those of InstaNAS' MobileNetV2 skeleton. `compact`, `compact_large` and `digits` are ours, for
 searches that fit two CPU cores: fewer layers, an early stride.
 """
 
@@ -39,6 +39,7 @@ _STRIDED = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3,
 MACROS: dict[str, Macro] = {
     "digits": Macro(1, _stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 1, 2)), tail=256),
     "compact": Macro(2, _stages((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 3, 2), (96, 2, 1)), tail=640),
+    "compact_large": Macro(2, _stages((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 3, 2), (96, 2, 2)), tail=640),
     "cifar": Macro(1, _stages(*_CIFAR)),
     "tiny": Macro(1, _stages(*_STRIDED)),
     "imagenet": Macro(2, _stages(*_STRIDED)),
@@ -48,13 +49,18 @@ MACROS: dict[str, Macro] = {
 def macro_for(name: str | None, size: int) -> Macro:
     """The macro-structure of a name, or the one that suits images of `size` pixels a side.
 
+    `light` is the one of ours that suits the size; no name is the published one that does.
+
     Raises:
         SpaceError: there is none of that name.
     """
     if name is None:
         name = "digits" if size < 20 else "cifar" if size < 48 else "tiny" if size < 112 else "imagenet"
+    if name == "light":
+        name = "digits" if size < 20 else "compact" if size < 48 else "compact_large"
     if name not in MACROS:
-        raise SpaceError(f"there is no macro-structure '{name}' ({', '.join(MACROS)}){did_you_mean(name, MACROS)}")
+        known = ("light", *MACROS)
+        raise SpaceError(f"there is no macro-structure '{name}' ({', '.join(known)}){did_you_mean(name, known)}")
     return MACROS[name]
 
 

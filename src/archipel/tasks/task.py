@@ -6,13 +6,14 @@ A strategy sees scores and costs, a weights manager sees losses and modules; nei
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["SPLITS", "Batch", "Metric", "Split", "Task", "TaskSpec"]
+__all__ = ["SPLITS", "Batch", "Loader", "Metric", "Split", "Task", "TaskSpec"]
 
 Split = Literal["train", "arch", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "arch", "val", "test")
@@ -45,6 +46,15 @@ class TaskSpec:
     """What a body must give: `"single"` (one map or vector), a list of strides, or `"graph"`."""
 
 
+class Loader(Protocol):
+    """Batches of one split; iterating again gives the same again."""
+
+    def __len__(self) -> int:
+        """How many batches."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class Metric(Protocol):
     """Adds up over batches; one object per evaluation."""
 
@@ -73,11 +83,13 @@ class Task(Protocol):
     spec: TaskSpec
     splits: dict[str, int]
 
-    def loader(self, split: str, batch_size: int, *, seed: int | None = None, device: str = "cpu") -> Iterable[Any]:
+    def loader(
+        self, split: str, batch_size: int, *, seed: int | None = None, device: torch.device | str = "cpu"
+    ) -> Loader:
         """Sized and re-iterable. `seed` None: every sample in a fixed order, as it is. `seed` given: shuffled and,
         on `train` and `arch`, augmented, from that seed alone."""
 
-    def calibration(self, n: int, batch_size: int, *, device: str = "cpu") -> Iterable[Tensor]:
+    def calibration(self, n: int, batch_size: int, *, device: torch.device | str = "cpu") -> Iterable[Tensor]:
         """`n` unlabelled, unaugmented batches of `train`: to re-estimate batch norm, or quantiser ranges."""
 
     def attach(self, body: nn.Module) -> nn.Module:

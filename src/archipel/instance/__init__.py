@@ -1,0 +1,32 @@
+"""Instance-aware search (InstaNAS): controller, reward, stages, controls."""
+
+from archipel.instance.alarms import Alarm, Diversity, diversity
+from archipel.instance.code_cost import CodeCost
+from archipel.instance.controller import LightController, ResNetController, make_controller
+from archipel.instance.finetuning import fine_tune
+from archipel.instance.network import InstanceNetwork
+from archipel.instance.policy import CodePolicy
+from archipel.instance.reward import Window, WindowSchedule, latency_reward, reward
+from archipel.instance.search import Search, SearchOptions, mode_codes
+from archipel.instance.variants import choose_variants
+
+__all__ = [
+    "Alarm",
+    "CodeCost",
+    "CodePolicy",
+    "Diversity",
+    "InstanceNetwork",
+    "LightController",
+    "ResNetController",
+    "Search",
+    "SearchOptions",
+    "Window",
+    "WindowSchedule",
+    "choose_variants",
+    "diversity",
+    "fine_tune",
+    "latency_reward",
+    "make_controller",
+    "mode_codes",
+    "reward",
+]

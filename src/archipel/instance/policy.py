@@ -1,0 +1,118 @@
+"""The distribution over architectures that a controller's logits stand for.
+
+A `subset` choice is independent Bernoulli bits (InstaNAS); `op` and `value` are categorical; `inputs` draws k
+positions without replacement (Plackett–Luce). Letters: `B` batch, `D` code columns, `K` choices.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from archipel.space import Space
+
+__all__ = ["CodePolicy", "Draw"]
+
+Entropy = Literal["bernoulli", "half"]
+_TINY = 1e-15  # the released program's clamp
+
+
+class Draw(NamedTuple):
+    """Sampled codes and what the estimator needs of them."""
+
+    codes: Tensor
+    """`[B, D]`, bool, canonical."""
+    log_prob: Tensor
+    """`[B]`, of the raw draw under the bounded probabilities; inactive choices do not count."""
+
+
+class CodePolicy:
+    """Reads logits `[B, D]` as a distribution over the architectures of a space."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self._options = {choice.name: choice.options for choice in space.choices}
+        self._special = [c for c in space.choices if c.kind != "subset" or c.empty is None]
+        self._subset = torch.zeros(space.width, dtype=torch.bool)
+        for choice in space.choices:
+            self._subset[space.slices[choice.name]] = choice.kind == "subset"
+
+    def probabilities(self, logits: Tensor, alpha: float = 1.0) -> Tensor:
+        """Probability of each option, kept away from 0 and 1 by the exploration bound.
+
+        q = αp + (1 − α)(1 − p) for a bit (InstaNAS), q = αp + (1 − α)(1 − p)/(O − 1) for one of O options: the same
+        for O = 2. With α = 1, q = p.
+        """
+        parts = []
+        for choice in self.space.choices:
+            z = logits[:, self.space.slices[choice.name]]
+            p = z.sigmoid() if choice.kind == "subset" else z.softmax(1)
+            others = 1 if choice.kind == "subset" else max(1, len(choice.options) - 1)
+            parts.append(alpha * p + (1.0 - alpha) * (1.0 - p) / others)
+        return torch.cat(parts, 1)
+
+    def mode(self, logits: Tensor) -> Tensor:
+        """The deterministic ("MAP") architecture: bits with p ≥ 0.5, the most probable option elsewhere. `[B, D]`"""
+        return self.space.complete(self.raw_mode(logits))
+
+    def raw_mode(self, logits: Tensor) -> Tensor:
+        """`mode` before inactive choices are dropped and defaults filled in: cheap, and enough to tell rows apart."""
+        logits = logits.detach().cpu()
+        codes = logits >= 0  # σ(z) ≥ 0.5
+        for choice in self._special:
+            own, z = codes[:, self.space.slices[choice.name]], logits[:, self.space.slices[choice.name]]
+            if choice.kind != "subset":
+                own[:] = False
+                own.scatter_(1, z.topk(choice.k, dim=1).indices, True)
+            else:
+                own |= ~own.any(1, keepdim=True) & (z == z.max(1, keepdim=True).values)
+        return codes
+
+    def sample(self, q: Tensor, generator: torch.Generator) -> Draw:
+        """One architecture per row of probabilities `q` `[B, D]`; `log_prob` carries the gradient into q."""
+        raw = torch.zeros(q.shape, dtype=torch.bool, device=q.device)
+        scores: list[Tensor] = []
+        for choice in self.space.choices:
+            cut = self.space.slices[choice.name]
+            own = q[:, cut].clamp(_TINY, 1.0 - _TINY)
+            if choice.kind == "subset":
+                # The generator lives on the CPU so that a seed draws the same on every device.
+                bits = torch.rand(own.shape, generator=generator).to(own.device) < own.detach()
+                if choice.empty is None:
+                    bits |= ~bits.any(1, keepdim=True) & (own == own.max(1, keepdim=True).values)
+                raw[:, cut] = bits
+                scores.append(torch.where(bits, own.log(), (-own).log1p()).sum(1))
+            else:
+                # Gumbel-top-k draws k without replacement, in Plackett–Luce order.
+                noise = torch.rand(own.shape, generator=generator).clamp_min(_TINY).to(own.device)
+                order = (own.detach().log() - (-noise.log()).log()).topk(choice.k, dim=1).indices
+                raw[:, cut] = torch.zeros_like(raw[:, cut]).scatter_(1, order, True)
+                taken = own.gather(1, order)
+                left = 1.0 - (taken.cumsum(1) - taken)
+                scores.append((taken.log() - left.clamp_min(_TINY).log()).sum(1))
+        codes = self.space.complete(raw.cpu())
+        active = self._active(codes).to(q.device)
+        return Draw(codes, (torch.stack(scores, 1) * active).sum(1))
+
+    def entropy(self, q: Tensor, form: Entropy = "bernoulli") -> Tensor:
+        """Σ over options, `[B]`. `half` is the released −Σ q log q, which lacks the (1 − q) log(1 − q) of a bit: its
+        maximum lies at q = 1/e, so as a bonus it pushes every bit off."""
+        q = q.clamp(_TINY, 1.0 - _TINY)
+        h = -(q * q.log())
+        if form == "bernoulli":
+            h = h - torch.where(self._subset.to(q.device), (1.0 - q) * (-q).log1p(), torch.zeros_like(q))
+        return h.sum(1)
+
+    def _active(self, codes: Tensor) -> Tensor:
+        """Which choices of each row are active, `[B, K]`."""
+        columns = []
+        for choice in self.space.choices:
+            if choice.parent is None:
+                columns.append(torch.ones(len(codes), dtype=torch.bool))
+            else:  # codes are canonical: what an inactive parent would open is already off
+                parent = codes[:, self.space.slices[choice.parent]]
+                options = self._options[choice.parent]
+                columns.append(parent[:, [options.index(option) for option in choice.when]].any(1))
+        return torch.stack(columns, 1)

@@ -1,0 +1,93 @@
+"""What a per-image architecture earns, and the latency window that moves during a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Window", "WindowSchedule", "latency_reward", "reward"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Latencies that earn something: between `low` and `high`, most at the middle."""
+
+    low: float
+    high: float
+
+
+def latency_reward(latency: Tensor, window: Window, kappa: float = 1.0) -> Tensor:
+    """A(ℓ) = max(0, −(ℓ − high)(ℓ − low) / ((high − low)²/4))^κ: 0 at both ends, 1 in the middle.
+
+    The zero at `low` protects against the policy that switches everything off.
+
+    Args:
+        latency: `[B]`, in the window's unit.
+        kappa: sharpness (κ).
+    """
+    half = (window.high - window.low) / 2.0
+    parabola = -(latency - window.high) * (latency - window.low) / (half * half)
+    # In double the zeros at both ends are exact for the windows people write down.
+    return parabola.clamp_min(0.0).pow(kappa)
+
+
+def reward(
+    is_correct: Tensor,
+    latency: Tensor,
+    window: Window,
+    *,
+    positive: float = 30.0,
+    negative: float = 0.0,
+    kappa: float = 1.0,
+) -> Tensor:
+    """R = positive · A(ℓ) where the child's answer is right, `negative` where it is wrong. `[B]`"""
+    earned = positive * latency_reward(latency, window, kappa)
+    return torch.where(is_correct, earned, torch.full_like(earned, negative))
+
+
+@dataclass(frozen=True)
+class WindowSchedule:
+    """How the window moves over a search: its upper end falls linearly, its lower end stays.
+
+    Sweeping the window is what gives a whole accuracy-latency frontier from one search: every epoch's controller
+    is another trade-off.
+    """
+
+    low: float
+    first_high: float
+    last_high: float
+
+    def __post_init__(self) -> None:
+        if min(self.first_high, self.last_high) <= self.low:
+            raise ValueError(
+                f"the latency window would close: upper end {self.first_high:g} to {self.last_high:g}, "
+                f"lower end {self.low:g}"
+            )
+
+    def at(self, done: float) -> Window:
+        """The window when a share `done` (0..1) of the search is behind us."""
+        return Window(self.low, self.first_high + (self.last_high - self.first_high) * done)
+
+    @classmethod
+    def released(cls, *, cheapest: float, first: float, everything: float) -> WindowSchedule:
+        """The released program's: high falls from 0.7·T_max to 0.5·B, low = T_min.
+
+        It may end below `low` (it does on our CPU); where the last end would come closer to `low` than 0.05·B it is
+        held there, the one departure, because beyond it the reward is 0/0.
+
+        Args:
+            cheapest: T_min, the child with everything off.
+            first: B, the child with option 0 everywhere.
+            everything: T_max, the child with everything on.
+        """
+        floor = cheapest + 0.05 * first
+        return cls(cheapest, max(0.7 * everything, floor), max(0.5 * first, floor))
+
+    @classmethod
+    def ours(cls, *, cheapest: float, start: float) -> WindowSchedule:
+        """From a middle at `start` (what the controller samples before it has learnt anything) down to a middle
+        that is 12 % of the way from the cheapest child to `start`."""
+        span = max(start - cheapest, 1e-9 + 0.05 * cheapest)
+        return cls(cheapest - 0.05 * span, cheapest + 2.05 * span, cheapest + 0.29 * span)

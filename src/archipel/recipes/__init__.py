@@ -1,0 +1,34 @@
+"""One paper a file (or folder): what it composes, and under which name users ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["METHODS", "Method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One line of `archipel methods`."""
+
+    name: str
+    paper: str
+    tags: tuple[str, ...]
+    status: str
+    """What works today, in words."""
+
+
+METHODS: dict[str, Method] = {
+    "instanas": Method(
+        "instanas",
+        "Cheng et al., InstaNAS: Instance-aware Neural Architecture Search, AAAI 2020 (arXiv 1811.10201)",
+        ("instance-aware", "one-shot", "policy gradient", "latency"),
+        "complete: `archipel run`",
+    ),
+    "mobilenet_v2": Method(
+        "mobilenet_v2",
+        "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018 (arXiv 1801.04381)",
+        ("static reference",),
+        "complete: `archipel train mobilenet_v2`, and a width sweep in every run",
+    ),
+}

@@ -1,0 +1,146 @@
+"""The controls every point of the frontier stands beside: same weights to start from, same training, same table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from archipel.instance.code_cost import CodeCost
+from archipel.instance.controls import best_static_child, candidates, keep_for, static_union
+from archipel.instance.policy import CodePolicy
+from archipel.instance.search import mode_codes
+from archipel.metagraph import PerInstance
+from archipel.recipes.instanas.stages import final_name, load_candidate
+from archipel.recipes.instanas.study import Study
+from archipel.sharing.batch_norm import recalibrate
+from archipel.sharing.policies import Drawn, draw_codes
+from archipel.sharing.training import train
+from archipel.spaces import mobilenet_v2
+
+__all__ = ["mobilenet", "random_policy", "static_child", "union", "width_name"]
+
+
+def width_name(width: float) -> str:
+    return f"{width:g}x"
+
+
+def new_mobilenet(study: Study, width: float) -> nn.Module:
+    """MobileNetV2 with the macro-structure that the meta-graph has."""
+    macro = study.space.options.get("macro")
+    space = study.task.space(mobilenet_v2, macro=macro, width=width)
+    return study.on_device(space.build({}))
+
+
+def mobilenet(study: Study, width: float, seed: int) -> None:
+    """MobileNetV2 from scratch, for as many epochs as the meta-graph, search and fine-tuning have together."""
+    stage = f"mobilenet-{seed}-{width_name(width)}"
+    settings = study.settings
+
+    def work() -> dict[str, Any]:
+        torch.manual_seed(study.seed_of(stage, "weights"))
+        network = new_mobilenet(study, width)
+        epochs = settings.pretraining.epochs + settings.search.epochs + settings.finetuning.epochs
+        options = replace(settings.pretraining, epochs=epochs)
+        study.train_plain(network, options, title=f"MobileNetV2 {width:g}×, seed {seed}", stage=stage)
+        study.folder.checkpoint(final_name("mobilenet_v2", width_name(width), seed)).save({"network": network}, {})
+        return {}
+
+    study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+
+
+def validation_codes(study: Study, controller: nn.Module) -> torch.Tensor:
+    """What a controller picks for the validation images, `[N, D]`."""
+    policy = CodePolicy(study.space)
+    loader = study.task.loader("val", 256, device=study.device.torch_device)
+    return torch.cat([mode_codes(controller, policy, batch.inputs) for batch in loader])
+
+
+def static_child(
+    study: Study, seed: int, name: str, epoch: int, *, routed: CodeCost, static: CodeCost
+) -> dict[str, Any]:
+    """The best child of the variant's own meta-graph that is not slower than the variant with its controller."""
+    stage = f"static-child-{seed}-{name}"
+
+    def work() -> dict[str, Any]:
+        graph, controller = load_candidate(study, seed, epoch)
+        codes = validation_codes(study, controller)
+        budget = float(routed(codes).mean())
+        chance = torch.Generator().manual_seed(study.seed_of(stage))
+        pool = candidates(graph, static, budget, codes, count=study.settings.baselines.pool, generator=chance)
+        with study.progress.bar(f"static children as fast as {name}, seed {seed}", len(pool)) as bar:
+            best, score = best_static_child(
+                graph,
+                study.task,
+                pool,
+                calibration=lambda: study.task.calibration(1, 256, device=study.device.torch_device),
+                device=study.device.torch_device,
+                advance=bar.advance,
+            )
+        child = study.on_device(graph.extract(best))
+        study.train_plain(
+            child, study.settings.finetuning, title=f"fine-tuning static child {name}, seed {seed}", stage=stage
+        )
+        study.folder.checkpoint(final_name("static_child", name, seed)).save({"network": child}, {})
+        return {"architecture": best.to_json(), "val_accuracy": score, "table_ms": static.of(best)}
+
+    done = study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+    return done
+
+
+def union(study: Study, seed: int, name: str, epoch: int, *, static: CodeCost) -> dict[str, Any]:
+    """The static child with every option that the variant uses for any validation image."""
+    stage = f"static-union-{seed}-{name}"
+
+    def work() -> dict[str, Any]:
+        graph, controller = load_candidate(study, seed, epoch)
+        architecture = study.space.decode(static_union(validation_codes(study, controller)))
+        child = study.on_device(graph.extract(architecture))
+        study.train_plain(
+            child, study.settings.finetuning, title=f"fine-tuning union of {name}, seed {seed}", stage=stage
+        )
+        study.folder.checkpoint(final_name("static_union", name, seed)).save({"network": child}, {})
+        return {"architecture": architecture.to_json(), "table_ms": static.of(architecture)}
+
+    done = study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+    return done
+
+
+def random_policy(
+    study: Study, seed: int, name: str, epoch: int, *, routed: CodeCost, static: CodeCost
+) -> dict[str, Any]:
+    """A random architecture for every image, as fast on average as the variant with its controller."""
+    stage = f"random-policy-{seed}-{name}"
+
+    def work() -> dict[str, Any]:
+        graph, controller = load_candidate(study, seed, epoch)
+        target = float(routed(validation_codes(study, controller)).mean())
+        keep = keep_for(graph, static, target, torch.Generator().manual_seed(study.seed_of(stage)))
+
+        def draw(inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return draw_codes(study.space, len(inputs), keep, generator)
+
+        train(
+            graph,
+            study.task,
+            study.settings.finetuning,
+            title=f"fine-tuning random policy {name}, seed {seed}",
+            seed=study.seed_of(stage),
+            policy=Drawn(draw),
+            device=study.device.torch_device,
+            checkpoint=study.folder.checkpoint(stage),
+            progress=study.progress,
+        )
+        chance = torch.Generator().manual_seed(study.seed_of(stage, "batch norm"))
+        recalibrate(graph, study.calibration(), lambda inputs: PerInstance(draw(inputs, chance)))
+        study.folder.checkpoint(final_name("random_policy", name, seed)).save({"graph": graph}, {})
+        return {"keep": keep}
+
+    done = study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+    return done

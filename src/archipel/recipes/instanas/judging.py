@@ -1,0 +1,235 @@
+"""The end of a run: every finished network timed side by side, then the test set read, once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archipel.architecture import Architecture
+from archipel.cost import measure
+from archipel.instance.alarms import diversity
+from archipel.instance.code_cost import CodeCost
+from archipel.instance.controls import shuffled
+from archipel.instance.network import InstanceNetwork
+from archipel.instance.policy import CodePolicy
+from archipel.instance.search import mode_codes
+from archipel.metagraph import MetaGraph, PerInstance
+from archipel.recipes.instanas.controls import new_mobilenet, width_name
+from archipel.recipes.instanas.stages import final_name
+from archipel.recipes.instanas.study import Study
+from archipel.sharing.policies import draw_codes
+from archipel.tasks.task import Batch
+
+__all__ = ["Contestant", "contestants", "test", "time_all"]
+
+
+@dataclass
+class Contestant:
+    """One finished network."""
+
+    kind: str
+    name: str
+    seed: int
+    network: nn.Module
+    """A plain network, or the meta-graph."""
+    controller: nn.Module | None = None
+    keep: float | None = None
+    """Of a random policy: probability of each option."""
+    table_ms: float | None = None
+    """Known beforehand for static networks of the space."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """What testing found."""
+
+    @property
+    def key(self) -> str:
+        return final_name(self.kind, self.name, self.seed)
+
+
+def contestants(study: Study, seed: int, chosen: dict[str, int], contrasted: list[str]) -> list[Contestant]:
+    """Everything that one seed left in `checkpoints/`."""
+    found: list[Contestant] = []
+
+    def static(kind: str, name: str, stage: str) -> None:
+        done = study.folder.stage_done(stage)
+        assert done is not None
+        child = study.on_device(study.space.build(Architecture.from_json(done["architecture"])))
+        found.append(Contestant(kind, name, seed, child, table_ms=done["table_ms"]))
+        study.folder.checkpoint(found[-1].key).load({"network": child})
+
+    for name in chosen:
+        graph, controller = study.on_device(MetaGraph(study.space)), study.new_controller(seed)
+        found.append(Contestant("instanas", name, seed, graph, controller))
+        study.folder.checkpoint(found[-1].key).load({"graph": graph, "controller": controller})
+        static("static_child", name, f"static-child-{seed}-{name}")
+        if name in contrasted:
+            if all(choice.kind == "subset" for choice in study.space.choices):
+                static("static_union", name, f"static-union-{seed}-{name}")
+            done = study.folder.stage_done(f"random-policy-{seed}-{name}")
+            assert done is not None
+            graph = study.on_device(MetaGraph(study.space))
+            found.append(Contestant("random_policy", name, seed, graph, keep=done["keep"]))
+            study.folder.checkpoint(found[-1].key).load({"graph": graph})
+    for width in study.settings.baselines.widths:
+        found.append(Contestant("mobilenet_v2", width_name(width), seed, new_mobilenet(study, width)))
+        study.folder.checkpoint(found[-1].key).load({"network": found[-1].network})
+    return found
+
+
+def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
+    """Wall-clock milliseconds an image, controller included: at batch 1 and at the throughput batch.
+
+    Validation images, batch norm folded, everybody in interleaved rounds of one session. At batch 1 a per-instance
+    network runs the child of each image, extracted before; random policies are not timed (nobody serves them).
+    """
+    options = study.settings.latency
+    images = next(iter(study.task.loader("val", options.throughput_batch, device=study.device.torch_device))).inputs
+    singles = [images[i : i + 1] for i in range(min(options.images, len(images)))]
+    calls: dict[str, Callable[[], object]] = {}
+    batched: dict[str, Callable[[], object]] = {}
+
+    def each(network: nn.Module) -> None:
+        for image in singles:
+            network(image)
+
+    for one in everyone:
+        if one.kind == "random_policy":
+            continue
+        if one.controller is not None:
+            assert isinstance(one.network, MetaGraph)
+            ready: nn.Module = study.on_device(InstanceNetwork(one.network, one.controller))
+        else:
+            ready = study.device.prepare(one.network)
+        calls[one.key] = partial(each, ready)
+        batched[one.key] = partial(ready, images)
+    chance = random.Random(study.seed_of("timing"))
+    progress, rounds = study.progress, options.final_rounds
+    one_by_one = measure(calls, study.device, rounds=rounds, rng=chance, progress=progress, title="timing at batch 1")
+    together = measure(
+        batched,
+        study.device,
+        rounds=max(3, rounds // 2),
+        rng=chance,
+        progress=progress,
+        title=f"timing at batch {len(images)}",
+    )
+    return {
+        key: {"measured_ms": one_by_one[key].ms / len(singles), "batch_ms": together[key].ms / len(images)}
+        for key in calls
+    }
+
+
+@torch.no_grad()
+def test(
+    study: Study,
+    everyone: list[Contestant],
+    *,
+    routed: CodeCost,
+    static: CodeCost,
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Tensor]]]:
+    """One pass over the test set, all networks on each batch.
+
+    Returns:
+        Rows by contestant's key; and for the first seed's variants, per image: `index`, `label`, `predicted`,
+        `codes` `[N, D]`, `latency_ms`, `probabilities` `[N, D]`.
+    """
+    judges = [_Judge(study, one, routed, static) for one in everyone]
+    device = study.device.torch_device
+    loader = study.task.loader("test", 256, device=device)
+    with study.progress.bar("test", len(loader)) as bar:
+        for batch in loader:
+            for judge in judges:
+                judge.see(batch)
+            bar.advance()
+    rows = {judge.one.key: judge.row() for judge in judges}
+    first = min(one.seed for one in everyone)
+    details = {j.one.name: j.details() for j in judges if j.one.kind == "instanas" and j.one.seed == first}
+    return rows, details
+
+
+class _Judge:
+    """Adds up what one network does with the test set."""
+
+    def __init__(self, study: Study, one: Contestant, routed: CodeCost, static: CodeCost) -> None:
+        self.one, self.routed, self.static, self.study = one, routed, static, study
+        self.policy = CodePolicy(study.space)
+        self.metric = study.task.metric()
+        self.reshuffled = study.task.metric()
+        self.shuffles = study.settings.baselines.shuffles
+        self.chance = torch.Generator().manual_seed(study.seed_of("test", one.key))
+        self.seen: dict[str, list[Tensor]] = {}
+        one.network.eval()
+
+    def see(self, batch: Batch) -> None:
+        one = self.one
+        if one.controller is not None:
+            codes = mode_codes(one.controller, self.policy, batch.inputs)
+            output = one.network(batch.inputs, PerInstance(codes))
+            for _ in range(self.shuffles):
+                dealt = PerInstance(shuffled(codes, self.chance))
+                self.reshuffled.update(one.network(batch.inputs, dealt), batch)
+            self._note(batch, codes, output)
+        elif one.keep is not None:
+            codes = draw_codes(self.study.space, len(batch.inputs), one.keep, self.chance)
+            output = one.network(batch.inputs, PerInstance(codes))
+            self.seen.setdefault("codes", []).append(codes)
+        else:
+            output = one.network(batch.inputs)
+        self.metric.update(output, batch)
+
+    def _note(self, batch: Batch, codes: Tensor, output: Tensor) -> None:
+        assert self.one.controller is not None
+        noted = {
+            "index": batch.index,
+            "label": batch.targets,
+            "predicted": output.argmax(1),
+            "codes": codes,
+            "probabilities": self.policy.probabilities(self.one.controller(batch.inputs)),
+        }
+        for name, tensor in noted.items():
+            self.seen.setdefault(name, []).append(tensor.cpu())
+
+    def row(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"accuracy": self.metric.compute()["score"], "table_ms": self.one.table_ms}
+        codes = torch.cat(self.seen["codes"]) if "codes" in self.seen else None
+        if codes is not None:
+            cost = self.routed if self.one.controller is not None else self.static
+            latency = cost(codes)
+            spread = diversity(codes)
+            row |= {
+                "table_ms": float(latency.mean()),
+                "distinct_share": spread.distinct_share,
+                "effective_number": spread.effective,
+                "varying_bits": spread.varying_bits,
+                "latency_spread": float(latency.max() / latency.min()),
+            }
+        if self.one.controller is not None:
+            row["shuffled_accuracy"] = self.reshuffled.compute()["score"]
+        return row | self._complexity(codes)
+
+    def _complexity(self, codes: Tensor | None) -> dict[str, Any]:
+        """Multiply-adds of the mean image, and the parameters that have to be kept, controller included."""
+        if codes is None:
+            return self.study.complexity(self.one.network)
+        unique, counts = codes.unique(dim=0, return_counts=True)
+        # The mean over at most 64 architectures, drawn by how often they are picked: each is built to be counted.
+        picked = torch.multinomial(counts.double(), min(64, len(unique)), replacement=False, generator=self.chance)
+        weight = counts[picked].double() / counts[picked].sum()
+        each = [
+            self.study.complexity(self.study.space.build(self.study.space.decode(code)))["madds"]
+            for code in unique[picked]
+        ]
+        controller = self.study.complexity(self.one.controller) if self.one.controller else {}
+        return {
+            "madds": float((torch.tensor(each, dtype=torch.float64) * weight).sum()) + controller.get("madds", 0.0),
+            "parameters": sum(p.numel() for p in self.one.network.parameters()) + controller.get("parameters", 0),
+        }
+
+    def details(self) -> dict[str, Tensor]:
+        joined = {name: torch.cat(parts) for name, parts in self.seen.items()}
+        return {**joined, "latency_ms": self.routed(joined["codes"])}

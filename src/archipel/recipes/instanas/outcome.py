@@ -1,0 +1,182 @@
+"""From the rows of all seeds to `result.json`, `architectures.csv` and `instances.safetensors`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archipel.cost import LatencyTable
+from archipel.recipes.instanas.study import Study
+from archipel.recipes.result import figure, point
+from archipel.run.environment import environment
+
+__all__ = ["result_of", "write_instances"]
+
+KINDS = ("instanas", "static_child", "static_union", "random_policy", "mobilenet_v2")
+PICTURES = 2000
+
+
+def points_of(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Points in the order of `KINDS`; a point's seeds are those that have it (a search may give fewer variants)."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows.values():
+        figures = {key: value for key, value in row.items() if key not in ("kind", "name", "seed")}
+        grouped.setdefault((row["kind"], row["name"]), []).append(figures)
+    ordered = sorted(grouped, key=lambda key: (KINDS.index(key[0]), key[1]))
+    return [point(name, kind, grouped[kind, name]) for kind, name in ordered]
+
+
+def awareness_of(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str, Any]:
+    """What instance-awareness itself was worth: own architectures against re-dealt ones, and against one static
+    child as fast, paired by seed."""
+    by = {(row["kind"], row["name"], row["seed"]): row for row in rows.values()}
+    names = sorted({row["name"] for row in rows.values() if row["kind"] == "instanas"})
+    found = []
+    pooled: dict[str, dict[int, list[float]]] = {"shuffled": {}, "static": {}}
+    for name in names:
+        own = [row for (kind, n, _), row in by.items() if kind == "instanas" and n == name]
+        against = [by.get(("static_child", name, row["seed"])) for row in own]
+        drop = [row["accuracy"] - row["shuffled_accuracy"] for row in own]
+        gain = [row["accuracy"] - child["accuracy"] for row, child in zip(own, against) if child]
+        for row, d in zip(own, drop):
+            pooled["shuffled"].setdefault(row["seed"], []).append(d)
+        for row, g in zip(own, gain):
+            pooled["static"].setdefault(row["seed"], []).append(g)
+        found.append(
+            {
+                "name": name,
+                "accuracy": figure([row["accuracy"] for row in own]),
+                "shuffled": figure([row["shuffled_accuracy"] for row in own]),
+                "difference": figure(drop),
+                "static_child": figure([child["accuracy"] for child in against if child]),
+                "static_difference": figure(gain),
+            }
+        )
+    mean = {key: figure([sum(v) / len(v) for v in values.values()]) for key, values in pooled.items()}
+    return {"sentence": _sentence(mean, seeds), "rows": found, "mean": mean}
+
+
+def _sentence(mean: Mapping[str, dict[str, Any] | None], seeds: int) -> str:
+    drop, gain = mean["shuffled"], mean["static"]
+    if drop is None:
+        return "No variant was found, so there is nothing to say of instance-awareness."
+
+    def told(f: dict[str, Any]) -> str:
+        points = f"{100 * f['mean']:+.1f} points"
+        return points if seeds < 2 else f"{points} (95 % interval {100 * f['low']:+.1f} to {100 * f['high']:+.1f})"
+
+    def verdict(f: dict[str, Any]) -> str:
+        if seeds < 2:
+            return "one seed tells nothing certain"
+        return "a real effect" if f["low"] > 0 else "a real loss" if f["high"] < 0 else "not distinguishable from none"
+
+    text = (
+        f"Giving each image its own architecture instead of another image's was worth {told(drop)} of test accuracy "
+        f"at equal latency, {verdict(drop)}"
+    )
+    if gain is not None:
+        text += f"; against one static child as fast as controller and child together, {told(gain)}, {verdict(gain)}"
+    return text + "."
+
+
+def result_of(
+    study: Study,
+    table: LatencyTable,
+    rows: Mapping[str, Mapping[str, Any]],
+    pretraining: Mapping[str, Any],
+    searches: Mapping[int, Mapping[str, Any]],
+    preset: str,
+) -> dict[str, Any]:
+    """Everything the report shows, in plain values (`result.json`)."""
+    task, folder = study.task, study.folder
+    history = pretraining["history"]
+    curves = {
+        "pretraining": {key: [row[key] for row in history] for key in history[0]},
+        "search": [
+            {
+                "seed": seed,
+                **{key: [row[key] for row in done["rows"]] for key in done["rows"][0]},
+                "chosen": done["chosen"],
+            }
+            for seed, done in searches.items()
+        ],
+    }
+    finished = datetime.now().astimezone()
+    fidelity = table.fidelity.to_json()
+    return {
+        "schema": 1,
+        "title": f"InstaNAS on {task.spec.name}",
+        "command": folder.command,
+        "preset": preset,
+        "started": folder.started,
+        "finished": finished.isoformat(timespec="seconds"),
+        "seconds": sum(row["seconds"] for row in study.timings),
+        "stages": study.timings,
+        "environment": {**environment(), "threads": study.device.threads},
+        "task": {
+            "name": task.spec.name,
+            "classes": list(task.spec.classes),
+            "input_shape": list(task.spec.input_shape),
+            "splits": dict(task.splits),
+            "chance": task.spec.chance,
+            "skipped": [{"path": str(s.path), "why": s.why} for s in task.skipped],
+        },
+        "space": {
+            "name": study.space.name,
+            "options": dict(study.space.options),
+            "size": str(study.space.size),
+            "choices": [
+                {"name": c.name, "kind": c.kind, "options": [str(o) for o in c.options], "empty": c.empty}
+                for c in study.space.choices
+            ],
+        },
+        "device": {
+            "name": study.device.name,
+            "threads": study.device.threads,
+            "batch": table.batch,
+            "throughput_batch": study.settings.latency.throughput_batch,
+            "fingerprint": dict(table.fingerprint),
+        },
+        "points": points_of(rows),
+        "awareness": awareness_of(rows, len(searches)),
+        "curves": curves,
+        "alarms": [alarm for done in searches.values() for alarm in done["alarms"]],
+        "fidelity": {**fidelity, "controller_ms": table.controller_ms, "base_ms": table.calibration.intercept},
+    }
+
+
+def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """`architectures.csv`: one row per test image and variant of the first seed; `instances.safetensors`: pictures
+    and controller probabilities of at most 2,000 of them."""
+    classes = study.task.spec.classes
+    rows = []
+    for name, detail in details.items():
+        for i in range(len(detail["index"])):
+            label, predicted = int(detail["label"][i]), int(detail["predicted"][i])
+            rows.append(
+                (
+                    name,
+                    int(detail["index"][i]),
+                    classes[label],
+                    classes[predicted],
+                    int(label == predicted),
+                    f"{float(detail['latency_ms'][i]):.6g}",
+                    "".join("1" if bit else "0" for bit in detail["codes"][i].tolist()),
+                )
+            )
+    columns: Sequence[str] = ("variant", "index", "label", "predicted", "correct", "latency_ms", "architecture")
+    study.folder.write_csv("architectures.csv", columns, rows)
+    if not details:
+        return
+    first = next(iter(details.values()))
+    shown = min(PICTURES, len(first["index"]))
+    index = first["index"][:shown]
+    images = torch.stack([torch.from_numpy(study.task.image("test", int(i))) for i in index])
+    tensors = {"index": index, "label": first["label"][:shown], "images": images}
+    for name, detail in details.items():
+        tensors[f"probabilities/{name}"] = detail["probabilities"][:shown].float().contiguous()
+    study.folder.write_tensors("instances.safetensors", tensors)

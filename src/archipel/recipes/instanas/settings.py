@@ -1,0 +1,145 @@
+"""Every setting of the InstaNAS recipe, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from archipel.cost import TableSettings
+from archipel.errors import OptionError
+from archipel.instance.search import SearchOptions
+from archipel.sharing.training import Optimisation
+
+__all__ = ["PRESETS", "Baselines", "Finetuning", "Latency", "Network", "Pretraining", "Settings", "preset_for"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The meta-graph. Given to the space function where it has parameters of these names."""
+
+    macro: str | None = "light"
+    """Macro-structure: `light` (ours for few cores), or the published `cifar`, `tiny`, `imagenet`; none: by image
+    size."""
+    width: float = 0.5
+    """Multiplier of all channel counts."""
+    shortcut: Literal["shared", "per_op"] = "shared"
+    """`per_op` adds a layer's input once per active candidate, as released."""
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pretraining(Optimisation):
+    """Stage 1: the meta-graph on random children."""
+
+    epochs: int = 20
+    keep_final: float = 0.5
+    """Probability at which an option is kept at the end."""
+    keep_start: float = 0.25
+    """Share of the training in which everything is on."""
+
+
+@dataclass(frozen=True)
+class Finetuning(Optimisation):
+    """Stage 3: weights along the frozen controller's picks; the static controls get the same."""
+
+    epochs: int = 3
+    lr: float = 0.01
+    weight_decay: float = 4e-5
+    variants: int = 5
+    """How many points of the frontier (A, B, …)."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.variants <= 26:
+            raise OptionError(f"finetuning.variants is {self.variants}; give 1 to 26")
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the result is compared with."""
+
+    widths: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """MobileNetV2, trained from scratch for as many epochs as all stages together."""
+    pool: int = 16
+    """Static children of the meta-graph judged per variant before the best is fine-tuned."""
+    contrasted: int = 3
+    """How many of the variants are also compared with their static union and with random policies."""
+    shuffles: int = 10
+    """Random re-deals of the architectures over the test images (instance-awareness test)."""
+
+
+@dataclass(frozen=True)
+class Latency(TableSettings):
+    """The latency table, and the measurements of whole networks at the end."""
+
+    batch: int = 1
+    """Images in a pass: part of the table."""
+    throughput_batch: int = 128
+    """Batch at which throughput is measured too."""
+    images: int = 12
+    """Different images over which latency at batch 1 is averaged."""
+    final_rounds: int = 20
+    """Interleaved passes of every final network."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it."""
+
+    network: Network = field(default_factory=Network)
+    pretraining: Pretraining = field(default_factory=Pretraining)
+    latency: Latency = field(default_factory=Latency)
+    search: SearchOptions = field(default_factory=SearchOptions)
+    finetuning: Finetuning = field(default_factory=Finetuning)
+    baselines: Baselines = field(default_factory=Baselines)
+
+
+PRESETS: dict[str, Settings] = {
+    "cpu": Settings(
+        pretraining=Pretraining(epochs=16, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=12),
+        finetuning=Finetuning(epochs=2, batch=64),
+    ),
+    "digits": Settings(
+        pretraining=Pretraining(epochs=30, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=16),
+        finetuning=Finetuning(epochs=4, batch=64),
+        latency=Latency(seconds=15.0),
+    ),
+    "gpu": Settings(
+        network=Network(macro=None, width=1.0),
+        pretraining=Pretraining(epochs=164, batch=128, lr=0.1, warmup=0.03, clip=5.0),
+        search=SearchOptions(epochs=100, batch=128),
+        finetuning=Finetuning(epochs=60, batch=256, lr=0.01),
+        baselines=Baselines(widths=(0.25, 0.4, 0.75, 1.0, 1.4), pool=64, contrasted=5),
+    ),
+    "faithful": Settings(
+        network=Network(macro=None, width=1.0, shortcut="per_op"),
+        pretraining=Pretraining(epochs=164, batch=64, lr=0.01, decay="steps", keep_start=0.5),
+        search=SearchOptions(
+            epochs=500,
+            batch=32,
+            controller="resnet",
+            lr=5e-4,
+            lr_decay_epochs=100,
+            weight_lr=5e-4,
+            weight_momentum=0.0,
+            weight_decay=0.0,
+            alpha=(0.8, 0.8),
+            beta=(0.8, 0.8),
+            entropy="half",
+            samples=1,
+            baseline="self_critical",
+            window="released",
+            controller_split="train",
+            select_split="test",
+            recalibrate=False,
+        ),
+        finetuning=Finetuning(epochs=300, batch=256, lr=1e-3),
+        baselines=Baselines(widths=(0.4, 1.0, 1.4), pool=64, contrasted=5),
+    ),
+}
+
+
+def preset_for(data: str) -> str:
+    """The preset a data set is run with when none is asked for: `digits` for digits, else `cpu`."""
+    return "digits" if data == "digits" else "cpu"

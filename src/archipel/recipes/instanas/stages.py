@@ -1,0 +1,190 @@
+"""The three stages of InstaNAS, and the latency table between the first two."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from archipel.cost import LatencyTable, TableSettings, build, measure_controller
+from archipel.errors import OptionError
+from archipel.instance.code_cost import CodeCost
+from archipel.instance.finetuning import fine_tune
+from archipel.instance.reward import WindowSchedule
+from archipel.instance.search import Search
+from archipel.instance.variants import choose_variants
+from archipel.metagraph import MetaGraph, PerInstance
+from archipel.recipes.instanas.study import Study
+from archipel.sharing.evaluation import evaluate
+from archipel.sharing.policies import KeepSchedule, draw_codes
+from archipel.sharing.training import train
+
+__all__ = ["final_name", "fine_tune_variant", "latency_table", "load_candidate", "pretrained", "search"]
+
+
+def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
+    """Stage 1: the meta-graph, trained on random children, and its history."""
+    options = study.settings.pretraining
+    graph, space = study.new_graph(), study.space
+    checkpoint = study.folder.checkpoint("pretraining")
+    policy = KeepSchedule(space, final=options.keep_final, start=options.keep_start)
+
+    def accuracy(keep: float) -> float:
+        chance = torch.Generator().manual_seed(study.seed_of("validation", keep))
+        route = lambda batch: PerInstance(draw_codes(space, len(batch.inputs), keep, chance))  # noqa: E731
+        return evaluate(graph, study.task, "val", route=route, device=study.device.torch_device).score
+
+    def validate(epoch: int) -> dict[str, float]:
+        keep = policy.keep((epoch + 1) / options.epochs)
+        return {"val_all_on": accuracy(1.0), "val_random": accuracy(options.keep_final), "keep": keep}
+
+    def work() -> dict[str, Any]:
+        history = train(
+            graph,
+            study.task,
+            options,
+            title="pre-training",
+            seed=study.seed_of("pretraining"),
+            policy=policy,
+            device=study.device.torch_device,
+            checkpoint=checkpoint,
+            progress=study.progress,
+            validate=validate,
+        )
+        return {"history": history}
+
+    already = study.folder.stage_done("pretraining") is not None
+    done = study.once("pretraining", work)
+    if already:
+        checkpoint.load({"model": graph})
+    return graph, done
+
+
+def latency_table(study: Study) -> LatencyTable:
+    """The table of this very device, with the controller's entry; the given one if there is one."""
+    path = Path(study.folder.path) / "latency" / "table.json"
+    options = study.settings.latency
+
+    def work() -> dict[str, Any]:
+        table = study.given_table
+        if table is None:
+            settings = TableSettings(**{name: getattr(options, name) for name in asdict(TableSettings())})
+            table = build(
+                study.space,
+                study.device,
+                input_shape=study.task.spec.input_shape,
+                batch=options.batch,
+                settings=settings,
+                seed=study.seed_of("latency"),
+                progress=study.progress,
+            )
+        if table.controller_ms is None:
+            table = measure_controller(table, study.device, study.new_controller(0), seed=study.seed_of("controller"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.save(path)
+        return {"controller_ms": table.controller_ms}
+
+    study.once("latency", work)
+    return LatencyTable.load(path, space=study.space, device=study.device, batch=options.batch)
+
+
+def check_target(cost: CodeCost, target_ms: float | None) -> None:
+    """Raises OptionError for a target that no architecture can meet."""
+    if target_ms is None:
+        return
+    cheapest = cost.of(cost.cheapest())
+    if target_ms < cheapest:
+        raise OptionError(
+            f"target latency {target_ms:g} ms is below the cheapest child with its controller ({cheapest:.3g} ms "
+            f"here); give at least {cheapest * 1.001:.3g}"
+        )
+
+
+def window_of(study: Study, cost: CodeCost) -> WindowSchedule:
+    """How the latency window moves; in milliseconds, controller included."""
+    at = {name: cost.of(getattr(cost, name)()) for name in ("cheapest", "first", "everything", "all_off")}
+    if study.settings.search.window == "released":
+        return WindowSchedule.released(cheapest=at["all_off"], first=at["first"], everything=at["everything"])
+    chance = torch.Generator().manual_seed(study.seed_of("window"))
+    start = float(cost(draw_codes(study.space, 2048, 0.5, chance)).mean())
+    return WindowSchedule.ours(cheapest=at["cheapest"], start=start)
+
+
+def search(study: Study, graph: MetaGraph, cost: CodeCost, seed: int, target_ms: float | None) -> dict[str, Any]:
+    """Stage 2 with one controller seed: rows, alarms, and the epochs chosen as variants."""
+    stage = f"search-{seed}"
+
+    def epoch_checkpoint(epoch: int) -> Any:
+        return study.folder.checkpoint(f"{stage}-epoch-{epoch}")
+
+    def work() -> dict[str, Any]:
+        own = study.on_device(MetaGraph(study.space))
+        own.load_state_dict(graph.state_dict())
+        controller = study.new_controller(seed)
+        running = Search(
+            own,
+            controller,
+            study.task,
+            cost,
+            window_of(study, cost),
+            study.settings.search,
+            seed=study.seed_of(stage),
+            device=study.device.torch_device,
+            keep=lambda epoch: epoch_checkpoint(epoch).save({"graph": own, "controller": controller}, {}),
+        )
+        rows, alarms = running.run(
+            checkpoint=study.folder.checkpoint(stage), progress=study.progress, title=f"search, seed {seed}"
+        )
+        chosen = choose_variants(
+            rows,
+            study.settings.finetuning.variants,
+            validation_images=study.task.splits[study.settings.search.select_split],
+            target_ms=target_ms,
+        )
+        return {"rows": rows, "alarms": [replace(a, seed=seed).to_json() for a in alarms], "chosen": chosen}
+
+    done = study.once(stage, work)
+    kept = set(done["chosen"].values())
+    for epoch in range(len(done["rows"])):  # only now: the stage's result is on disk
+        if epoch not in kept:
+            epoch_checkpoint(epoch).path.unlink(missing_ok=True)
+    return done
+
+
+def load_candidate(study: Study, seed: int, epoch: int) -> tuple[MetaGraph, nn.Module]:
+    """Meta-graph and controller as they stood after an epoch of a search."""
+    graph, controller = study.on_device(MetaGraph(study.space)), study.new_controller(seed)
+    study.folder.checkpoint(f"search-{seed}-epoch-{epoch}").load({"graph": graph, "controller": controller})
+    return graph, controller
+
+
+def final_name(kind: str, name: str, seed: int) -> str:
+    """Checkpoint of a finished network."""
+    return f"final-{kind}-{name}-{seed}"
+
+
+def fine_tune_variant(study: Study, seed: int, name: str, epoch: int) -> None:
+    """Stage 3 for one variant."""
+    stage = f"finetuning-{seed}-{name}"
+
+    def work() -> dict[str, Any]:
+        graph, controller = load_candidate(study, seed, epoch)
+        history = fine_tune(
+            graph,
+            controller,
+            study.task,
+            study.settings.finetuning,
+            seed=study.seed_of(stage),
+            title=f"fine-tuning {name}, seed {seed}",
+            device=study.device.torch_device,
+            checkpoint=study.folder.checkpoint(stage),
+            progress=study.progress,
+        )
+        study.folder.checkpoint(final_name("instanas", name, seed)).save({"graph": graph, "controller": controller}, {})
+        return {"history": history}
+
+    study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)

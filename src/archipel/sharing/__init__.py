@@ -1,0 +1,21 @@
+"""Training weights that many architectures share: path policies and the one loop."""
+
+from archipel.sharing.batch_norm import recalibrate
+from archipel.sharing.evaluation import Outcome, evaluate, predictions
+from archipel.sharing.policies import Drawn, Fixed, KeepSchedule, PathPolicy, Uniform
+from archipel.sharing.training import Optimisation, train, weight_epoch
+
+__all__ = [
+    "Drawn",
+    "Fixed",
+    "KeepSchedule",
+    "Optimisation",
+    "Outcome",
+    "PathPolicy",
+    "Uniform",
+    "evaluate",
+    "predictions",
+    "recalibrate",
+    "train",
+    "weight_epoch",
+]

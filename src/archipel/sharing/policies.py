@@ -1,0 +1,115 @@
+"""Path policies: who draws the route of a training batch.
+
+Letters: `B` batch, `D` code columns of the space.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from archipel.architecture import Architecture
+from archipel.metagraph import PerInstance, Route, Single
+from archipel.space import Space
+from archipel.tasks.task import Batch
+
+__all__ = ["Drawn", "Fixed", "KeepSchedule", "PathPolicy", "Uniform"]
+
+
+class PathPolicy(Protocol):
+    """Draws the route of each batch of a training loop."""
+
+    def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:
+        """
+        Args:
+            done: share of the whole training behind us, 0 ≤ done < 1.
+            generator: the only source of chance, so that a resumed run draws what the uninterrupted one drew.
+        """
+
+
+class Fixed:
+    """Always the same child."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:  # noqa: ARG002
+        return Single(self.architecture)
+
+
+class Uniform:
+    """One uniformly drawn child a batch (single-path one-shot, Guo et al. 2020)."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:  # noqa: ARG002
+        return Single(self.space.sample(_python_rng(generator)))
+
+
+class KeepSchedule:
+    """InstaNAS' pre-training: every option on for half of the training, then each dropped independently, per
+    sample and per option, with a probability that rises linearly.
+
+    A subset choice keeps each option with probability keep(done); any other choice (it has no "all on") takes a
+    uniformly drawn option per sample throughout.
+
+    Args:
+        final: keep probability at the end (0.5 in the released program).
+        start: share of the training before dropping begins.
+    """
+
+    def __init__(self, space: Space, *, final: float = 0.5, start: float = 0.5) -> None:
+        self.space = space
+        self.final = final
+        self.start = start
+
+    def keep(self, done: float) -> float:
+        """Keep probability when a share `done` of the training is behind us."""
+        return 1.0 - (1.0 - self.final) * max(0.0, done - self.start) / (1.0 - self.start)
+
+    def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:
+        return PerInstance(draw_codes(self.space, len(batch.inputs), self.keep(done), generator))
+
+
+class Drawn:
+    """A child per sample, its code drawn by a function of the inputs: a controller, or a random control."""
+
+    def __init__(self, draw: Callable[[Tensor, torch.Generator], Tensor]) -> None:
+        self.draw = draw
+
+    def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:  # noqa: ARG002
+        return PerInstance(self.draw(batch.inputs, generator))
+
+
+def draw_codes(space: Space, count: int, keep: float | Tensor, generator: torch.Generator) -> Tensor:
+    """Codes of random architectures: subset options on with probability `keep` each, other choices uniform.
+
+    Where the empty subset is not allowed, an empty draw becomes one uniformly drawn option.
+
+    Args:
+        keep: one probability, or one a sample `[B]`.
+
+    Returns:
+        `[count, D]`, bool, canonical.
+    """
+    codes = torch.zeros(count, space.width, dtype=torch.bool)
+    keep = keep[:, None] if isinstance(keep, Tensor) else keep
+    for choice in space.choices:
+        noise = torch.rand(count, len(choice.options), generator=generator)
+        own = codes[:, space.slices[choice.name]]
+        if choice.kind == "subset":
+            own[:] = noise < keep
+            if choice.empty is None:
+                own |= ~own.any(1, keepdim=True) & (noise == noise.min(1, keepdim=True).values)
+        else:
+            own.scatter_(1, noise.topk(choice.k, dim=1).indices, True)
+    return space.complete(codes)
+
+
+def _python_rng(generator: torch.Generator) -> random.Random:
+    return random.Random(int(torch.randint(2**62, (1,), generator=generator)))

@@ -1,0 +1,182 @@
+"""The one loop that trains weights: of a plain network, or of a meta-graph along drawn routes.
+
+An epoch's chance (data order, augmentation, routes, dropout) comes from the seed, the title and the epoch's
+number alone, and a checkpoint is written after each: a run killed anywhere and continued ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from archipel.metagraph import MetaGraph
+from archipel.progress import SILENT, Bar, Progress
+from archipel.sharing.policies import PathPolicy
+from archipel.tasks.task import Task
+
+__all__ = ["Checkpoints", "Optimisation", "seed_of", "sgd", "train", "weight_epoch"]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are trained: SGD with Nesterov momentum."""
+
+    epochs: int
+    batch: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    """Not applied to batch norm and biases."""
+    decay: Literal["cosine", "steps", "constant"] = "cosine"
+    """`steps`: × 0.1 at 1/2 and 3/4 of the training."""
+    warmup: float = 0.0
+    """Share of the training over which the learning rate rises linearly from 0."""
+    clip: float | None = None
+    """Largest gradient norm."""
+
+    def lr_at(self, done: float) -> float:
+        """Learning rate when a share `done` of the training is behind us."""
+        if done < self.warmup:
+            return self.lr * (done + 1e-3) / self.warmup
+        if self.decay == "cosine":
+            return self.lr * 0.5 * (1.0 + math.cos(math.pi * (done - self.warmup) / (1.0 - self.warmup)))
+        if self.decay == "steps":
+            return self.lr * 0.1 ** (int(done >= 0.5) + int(done >= 0.75))
+        return self.lr
+
+
+class Checkpoints(Protocol):
+    """Where a stage is kept between epochs (`archipel.run.checkpoint`): written whole or not at all."""
+
+    def save(self, parts: Mapping[str, Any], meta: dict[str, Any]) -> None: ...
+
+    def load(self, parts: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Restore `parts` in place and return the meta data, or None where nothing was kept yet."""
+
+
+def seed_of(*parts: object) -> int:
+    """A seed that depends on every part (run seed, stage, epoch …) and is the same in every process."""
+    return zlib.crc32(repr(parts).encode()) + (zlib.adler32(repr(parts).encode()) << 31)
+
+
+def sgd(model: nn.Module, options: Optimisation) -> Optimizer:
+    """SGD over the model's parameters; weight decay on weights of layers only."""
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    momentum = options.momentum
+    return torch.optim.SGD([g for g in groups if g["params"]], lr=options.lr, momentum=momentum, nesterov=momentum > 0)
+
+
+def weight_epoch(
+    model: nn.Module,
+    task: Task,
+    optimiser: Optimizer,
+    *,
+    policy: PathPolicy | None = None,
+    split: str = "train",
+    batch_size: int,
+    seed: int,
+    done: Callable[[float], float] = lambda share: share,
+    lr: Callable[[float], float] | None = None,
+    clip: float | None = None,
+    device: torch.device | str = "cpu",
+    bar: Bar | None = None,
+) -> dict[str, float]:
+    """One pass over a split, training the weights of `model`.
+
+    Args:
+        policy: draws the route of each batch; required for a `MetaGraph`, meaningless for a plain network.
+        done: share of this epoch behind us → share of the whole training behind us.
+        lr: learning rate as a function of that share; the optimiser's own where not given.
+
+    Returns:
+        Mean `loss` over the samples.
+    """
+    loader = task.loader(split, batch_size, seed=seed, device=device)
+    generator = torch.Generator().manual_seed(seed_of(seed, "routes"))
+    torch.manual_seed(seed_of(seed, "dropout"))
+    model.train()
+    total, count = torch.zeros((), device=device), 0
+    for i, batch in enumerate(loader):
+        now = done(i / len(loader))
+        if lr is not None:
+            for group in optimiser.param_groups:
+                group["lr"] = lr(now)
+        optimiser.zero_grad(set_to_none=True)
+        if isinstance(model, MetaGraph):
+            assert policy is not None
+            output = model(batch.inputs, policy.route(batch, now, generator))
+        else:
+            output = model(batch.inputs)
+        loss: Tensor = task.loss(output, batch)["total"]
+        loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimiser.step()
+        total += loss.detach() * len(batch.targets)
+        count += len(batch.targets)
+        if bar is not None:
+            bar.advance()
+    return {"loss": float(total) / max(1, count)}
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    options: Optimisation,
+    *,
+    title: str,
+    seed: int,
+    policy: PathPolicy | None = None,
+    split: str = "train",
+    device: torch.device | str = "cpu",
+    checkpoint: Checkpoints | None = None,
+    progress: Progress = SILENT,
+    validate: Callable[[int], dict[str, float]] | None = None,
+) -> list[dict[str, float]]:
+    """Train for all epochs of `options`, going on from the checkpoint where there is one.
+
+    Args:
+        title: shown beside the bar, and part of every epoch's seed.
+        validate: called after each epoch with its number (from 0); what it returns is kept with the epoch.
+
+    Returns:
+        One row an epoch: `epoch`, `loss` and what `validate` returned.
+    """
+    optimiser = sgd(model, options)
+    parts = {"model": model, "optimiser": optimiser}
+    history: list[dict[str, float]] = []
+    if checkpoint is not None and (kept := checkpoint.load(parts)) is not None:
+        history = kept["history"]
+    steps = len(task.loader(split, options.batch, seed=0))
+    with progress.bar(title, options.epochs * steps) as bar:
+        bar.advance(len(history) * steps)
+        for epoch in range(len(history), options.epochs):
+            row = weight_epoch(
+                model,
+                task,
+                optimiser,
+                policy=policy,
+                split=split,
+                batch_size=options.batch,
+                seed=seed_of(seed, title, epoch),
+                done=lambda share, epoch=epoch: (epoch + share) / options.epochs,  # type: ignore[misc]
+                lr=options.lr_at,
+                clip=options.clip,
+                device=device,
+                bar=bar,
+            )
+            row = {"epoch": epoch, **row, **(validate(epoch) if validate else {})}
+            history.append(row)
+            bar.advance(0, **{name: value for name, value in row.items() if name != "epoch"})
+            if checkpoint is not None:
+                checkpoint.save(parts, {"history": history})
+    return history
