@@ -142,9 +142,7 @@ def test_damage_is_found(tmp_path, damage):
     elif damage == "header":
         content[20] = 0
     else:
-        content = {"cut": content[: len(content) // 2], "empty": bytearray(), "text": bytearray(b"hello")}[
-            damage
-        ]
+        content = {"cut": content[: len(content) // 2], "empty": bytearray(), "text": bytearray(b"hello")}[damage]
     checkpoint.path.write_bytes(content)
     with pytest.raises(RunError, match=r"net\.safetensors is damaged"):
         checkpoint.load({"net": network()})
@@ -191,9 +189,7 @@ def test_a_file_size_limit_leaves_the_previous_file(tmp_path):
         print(checkpoint.load({{"net": torch.nn.Linear(4, 4)}}))
     """
     assert resource.RLIMIT_FSIZE
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert done.stdout.split("\n")[:2] == ["StorageError", "{'epoch': 1}"], done.stderr
     assert os.listdir(tmp_path) == ["net.safetensors"]
 

@@ -87,9 +87,7 @@ ROWS = [["A", "97.32 ± 0.41", None, 12], ["MobileNetV2 × 0.5", "9.1 ± 0.41", 
 
 def test_a_pipe_gets_whole_rows():
     file = io.StringIO()
-    table(
-        "Frontier", ["point " * 20, "test\naccuracy", "ms", "n"], ROWS, console=Console(file=file, width=40)
-    )
+    table("Frontier", ["point " * 20, "test\naccuracy", "ms", "n"], ROWS, console=Console(file=file, width=40))
     assert "MobileNetV2 × 0.5" in file.getvalue()
     assert max(map(len, file.getvalue().splitlines())) > 100
     assert "\x1b" not in file.getvalue()
@@ -97,9 +95,7 @@ def test_a_pipe_gets_whole_rows():
 
 def test_a_narrow_terminal_loses_no_cell():
     file = io.StringIO()
-    table(
-        "", ["point", "accuracy", "ms", "n"], ROWS, console=Console(file=file, width=30, force_terminal=True)
-    )
+    table("", ["point", "accuracy", "ms", "n"], ROWS, console=Console(file=file, width=30, force_terminal=True))
     text = file.getvalue()
     for word in ("MobileN", "97.32", "0.41", "1.30", "12"):
         assert word in text

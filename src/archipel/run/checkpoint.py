@@ -99,14 +99,10 @@ class Checkpoint:
             return
         if missing := sorted(live.keys() ^ saved.keys()):
             where = "only in the file" if missing[0] in saved else "not in the file"
-            raise RunError(
-                f"part '{name}' of {self.path} differs in {len(missing)} keys: '{missing[0]}' is {where}"
-            )
+            raise RunError(f"part '{name}' of {self.path} differs in {len(missing)} keys: '{missing[0]}' is {where}")
         for key, tensor in live.items():
             if tensor.shape != saved[key].shape or tensor.dtype != saved[key].dtype:
-                raise RunError(
-                    f"'{key}' of part '{name}' in {self.path} is {_spell(saved[key])}, not {_spell(tensor)}"
-                )
+                raise RunError(f"'{key}' of part '{name}' in {self.path} is {_spell(saved[key])}, not {_spell(tensor)}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -203,9 +199,7 @@ def _restore(part: Part, saved: dict[str, Tensor], layout: dict[str, Any]) -> No
 
 def _optimizer_state(part: Optimizer, saved: dict[str, Tensor], layout: dict[str, Any]) -> dict[str, Any]:
     """The state dict that `_flatten` took apart."""
-    state: dict[int, dict[str, Any]] = {
-        int(index): dict(entries) for index, entries in layout["state"].items()
-    }
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in layout["state"].items()}
     groups = [dict(group) for group in layout["groups"]]
     for key, tensor in saved.items():
         kind, index, entry = key.split(".", 2)

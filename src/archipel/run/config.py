@@ -1,7 +1,7 @@
 """Frozen dataclasses to YAML and back: a settings type is its own schema.
 
 A type here is a frozen dataclass whose fields are `int`, `float`, `bool`, `str`, `Literal`, `X | None`,
-`tuple[X, ...]`, `tuple[X, Y]` or another such dataclass.
+`tuple[X, ...]`, `tuple[X, Y]`, `dict[str, Any]` (anything by name) or another such dataclass.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key}' stands twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -99,7 +97,7 @@ def _held(settings: Any) -> dict[str, Any]:
 def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_dict(value)
-    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_to_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _build(cls: type[T], held: dict[str, Any], data: Any, source: str, prefix: str) -> T:
@@ -160,9 +158,10 @@ def _value(hint: Any, value: Any, source: str, name: str) -> Any:
             if members[-1] is Ellipsis:
                 members = (members[0],) * len(value)
             if len(members) == len(value):
-                return tuple(
-                    _value(m, item, source, f"{name}[{i}]") for i, (m, item) in enumerate(zip(members, value))
-                )
+                return tuple(_value(m, item, source, f"{name}[{i}]") for i, (m, item) in enumerate(zip(members, value)))
+    elif origin is dict:
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return dict(value)
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
@@ -178,6 +177,8 @@ def _spell(hint: Any) -> str:
     origin, members = get_origin(hint), get_args(hint)
     if origin is tuple and members[-1] is Ellipsis:
         return f"a list, each {_spell(members[0])}"
+    if origin is dict:
+        return "settings by name"
     if origin is tuple:
         return f"a list of {len(members)}: {', '.join(_spell(member) for member in members)}"
     if origin in (Union, types.UnionType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ from rich.text import Text
 from archipel.progress import Bar
 
 __all__ = ["Terminal", "table"]
+
+_NUMBER = re.compile(r"[-−~<>≤≥±]?\d[\d, \u202f]*(\.\d+)?(e[+-]?\d+)?( ± \d+(\.\d+)?)?(\s?[A-Za-z%]{1,3})?")
+"""A number as tables hold it: `1,234`, `12.3 M`, `97.3 ± 0.4 %`, `3.1e+25`."""
 
 
 class Terminal:
@@ -123,7 +127,7 @@ class _Lines:
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, console: Console | None = None
 ) -> None:
-    """Print a table to stdout. Columns whose every value starts as a number stand right.
+    """Print a table to stdout. Columns of numbers stand right.
 
     A heading may hold a line break to stay narrow. Rows are wrapped only where the terminal is too narrow for
     them; a file or pipe gets every row on one line.
@@ -149,7 +153,7 @@ def _grid(title: str, columns: Sequence[str], cells: list[list[str]], *, wrap: b
     )
     for i, column in enumerate(columns):
         values = [row[i] for row in cells if row[i] != "–"]
-        numeric = bool(values) and all(value.lstrip("-~<>≤≥±")[:1].isdigit() for value in values)
+        numeric = bool(values) and all(_NUMBER.fullmatch(value) for value in values)
         grid.add_column(
             Text(column),
             justify="right" if numeric else "left",
@@ -180,9 +184,7 @@ def _bars(console: Console) -> Progress:
 
 
 def _spell(figures: dict[str, float | str]) -> str:
-    return "  ".join(
-        f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in figures.items()
-    )
+    return "  ".join(f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in figures.items())
 
 
 def _clock(seconds: float) -> str:

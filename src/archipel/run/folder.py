@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -68,14 +69,10 @@ class RunFolder:
         now = datetime.now().astimezone()
         path = _fresh(now, task) if path is None else Path(path)
         if (path / _CONFIG).is_file():
-            raise RunError(
-                f"{path} already holds a run; go on with it by --resume {path}, or name another --out"
-            )
+            raise RunError(f"{path} already holds a run; go on with it by --resume {path}, or name another --out")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            foreign = [
-                entry.name for entry in path.iterdir() if entry.name != _LOCK and not _temporary(entry)
-            ]
+            foreign = [entry.name for entry in path.iterdir() if entry.name != _LOCK and not _temporary(entry)]
         except (FileExistsError, NotADirectoryError):
             raise RunError(f"{path} is a file; --out names a folder") from None
         except OSError as error:
@@ -121,6 +118,11 @@ class RunFolder:
         folder._sweep()
         return folder
 
+    def discard(self) -> None:
+        """Remove the folder and all in it: for a run that failed before it made anything."""
+        shutil.rmtree(self.path)
+        self.close()
+
     def close(self) -> None:
         """Let other processes work on the run."""
         if self._lock is not None:
@@ -134,9 +136,7 @@ class RunFolder:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"RunFolder({self.path}, started {self.started}, stages done: {', '.join(self.stages) or 'none'})"
-        )
+        return f"RunFolder({self.path}, started {self.started}, stages done: {', '.join(self.stages) or 'none'})"
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write `name`; tensors and NumPy numbers become plain, NaN and infinities null (JSON has none)."""
@@ -153,9 +153,7 @@ class RunFolder:
         writer.writerows(rows)
         return self._write(name, text.getvalue().encode())
 
-    def write_tensors(
-        self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None
-    ) -> Path:
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None) -> Path:
         """Write a safetensors file; `meta` travels in its header."""
         write_tensors(self.path / name, tensors, {"meta": _plain(meta or {})})
         return self.path / name
@@ -192,9 +190,7 @@ class RunFolder:
 
     def event(self, kind: str, **fields: Any) -> None:
         """Append one line to `log.jsonl`: time, kind and fields."""
-        line = _json(
-            {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "event": kind} | fields
-        )
+        line = _json({"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "event": kind} | fields)
         path = self.path / "log.jsonl"
         try:
             with open(path, "a", encoding="utf-8") as file:
@@ -268,9 +264,7 @@ def _locked(path: Path) -> IO[str]:
         file.seek(0)
         owner = file.read().strip() or "unknown"
         file.close()
-        raise RunError(
-            f"{path} is in use by another archipel (process {owner}); wait for it or stop it"
-        ) from None
+        raise RunError(f"{path} is in use by another archipel (process {owner}); wait for it or stop it") from None
     with suppress(OSError):  # the number is a courtesy; the lock holds on a full disk too
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -1,0 +1,10 @@
+"""`archipel run`: the main job, from images and a device to a frontier and a report."""
+
+from __future__ import annotations
+
+from archipel.cli.recipe_command import command
+from archipel.recipes import instanas
+
+__all__ = ["run"]
+
+run = command(instanas)

@@ -1,0 +1,35 @@
+"""`archipel spaces`: the search spaces that have a name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from archipel.cli.output import listing
+
+__all__ = ["spaces"]
+
+
+def spaces(*, json: Annotated[bool, Parameter(negative=(), show_default=False)] = False) -> None:
+    """List the search spaces; your own is a function in your own file, file.py:function.
+
+    Args:
+        json: print the list as JSON.
+    """
+    from archipel.space import Space
+    from archipel.spaces import SPACES
+
+    rows = []
+    for name, function in SPACES.items():
+        space = Space(function)
+        rows.append(
+            {
+                "name": name,
+                "choices": len(space.choices),
+                "architectures": str(space.size) if json else f"{float(space.size):.3g}",
+                "about": (inspect.getdoc(function) or "").partition("\n")[0],
+            }
+        )
+    listing("Search spaces (options as their functions have them; see 'archipel show NAME')", rows, json)

@@ -1,0 +1,211 @@
+"""`archipel train`: one network, published or of a search space, trained on your images."""
+
+# Annotations are real objects here, because one is made from the optimisation's settings.
+
+import dataclasses
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from archipel.architecture import Architecture
+from archipel.cli.network import (
+    absolute_data,
+    absolute_space,
+    architecture_for,
+    here,
+    open_space,
+    open_task,
+    space_options,
+)
+from archipel.cli.output import command_line, facts, give, quoted
+from archipel.cli.overrides import Whole, given, overriding, replaced
+from archipel.cost.device import Device
+from archipel.errors import OptionError, RunError
+from archipel.progress import Progress
+from archipel.recipes.train import train_network
+from archipel.report.wording import count, duration, percent
+from archipel.run.atomic import StorageError
+from archipel.run.config import from_dict, merge, to_dict
+from archipel.run.console import Terminal
+from archipel.run.folder import RunFolder
+from archipel.sharing import Optimisation
+from archipel.space import Space
+from archipel.tasks import Classification
+
+__all__ = ["Training", "train"]
+
+_OPTIMISATION = Optimisation(epochs=30)
+_OVERRIDES = overriding(_OPTIMISATION)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training run is asked to do; its `config.yaml`."""
+
+    network: str
+    recipe: str = "train"
+    options: dict[str, Any] = field(default_factory=dict)
+    architecture: dict[str, Any] | None = None
+    data: str = "digits"
+    device: str = "cpu"
+    threads: int | None = None
+    seed: int = 0
+    images: int | None = None
+    test_images: int | None = None
+    size: int | None = None
+    optimisation: Optimisation = _OPTIMISATION
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "Training":
+        """Read back from a run folder.
+
+        Raises:
+            RunError: the folder is another kind of run.
+        """
+        if folder.config.get("recipe") != "train":
+            raise RunError(f"{folder.path} is no training of one network; see 'archipel show {quoted(folder.path)}'")
+        return from_dict(cls, folder.config, source=str(folder.path / "config.yaml"))
+
+    def open(self, progress: Progress) -> tuple[Classification, Device, Space]:
+        """The task, the device and the space that the settings name."""
+        device = Device.parse(self.device, self.threads)
+        task = open_task(
+            self.data,
+            images=self.images,
+            test_images=self.test_images,
+            size=self.size,
+            seed=self.seed,
+            progress=progress,
+        )
+        return task, device, open_space(self.network, self.options, task=task)
+
+
+def train(
+    network: str | None = None,
+    *,
+    data: str | None = None,
+    architecture: Path | None = None,
+    random: Whole | None = None,
+    width: float | None = None,
+    option: dict[str, str] | None = None,
+    device: str | None = None,
+    threads: Whole | None = None,
+    seed: Whole | None = None,
+    images: Whole | None = None,
+    test_images: Whole | None = None,
+    size: Whole | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    quiet: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    settings: Annotated[_OVERRIDES, Parameter(name="*")] = _OVERRIDES(),  # type: ignore[valid-type]  # noqa: B008
+) -> None:
+    """Train one network from scratch; its weights and metrics stay in a run folder.
+
+    Args:
+        network: mobilenet_v2, a search space with --architecture or --random, or your own file.py:function.
+        data: a folder of pictures or "digits", the default; as for "archipel run".
+        architecture: a JSON file with the value of every choice.
+        random: a random architecture with this seed.
+        width: width multiplier of the network.
+        option: further options of the network's function, such as --option.dropout 0.2.
+        device: cpu, the default, or cuda:0.
+        threads: CPU threads; measured and chosen when not given.
+        seed: of the data splits and the weights, 0 if not given.
+        images: use at most so many images for training and validation.
+        test_images: use at most so many test images.
+        size: side of the images in pixels; they are scaled to it.
+        out: the run folder; runs/DATE-TIME-NETWORK-N if not given.
+        resume: continue this run folder with its own settings.
+        quiet: show alarms and the result only.
+        json: print the metrics as JSON.
+        settings: of the optimisation.
+    """
+    asked: dict[str, Any] = {
+        "network": absolute_space(network) if network is not None else None,
+        "options": space_options(option, width=width) or None,
+        "data": absolute_data(data) if data is not None else None,
+        "device": device,
+        "threads": threads,
+        "seed": seed,
+        "images": images,
+        "test_images": test_images,
+        "size": size,
+        "optimisation": given(settings) or None,
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    progress = Terminal(quiet=quiet)
+    with ExitStack() as stack:
+        if resume is not None:
+            for name, unwanted in (("out", out), ("architecture", architecture), ("random", random)):
+                if unwanted is not None:
+                    raise OptionError(f"--resume takes everything from {resume}; leave out --{name}")
+            folder = stack.enter_context(RunFolder.open(resume))
+            request = Training.of(folder)
+            for name, held, value in replaced(folder.config, asked):
+                option_name = name.rpartition(".")[2]
+                raise RunError(f"--{option_name} {value} contradicts {folder.path}, which has {held}; leave it out")
+            task, where, space = request.open(progress)
+            chosen = Architecture.from_json(request.architecture or {})
+        else:
+            if network is None:
+                raise OptionError("which network? Name one, such as 'archipel train mobilenet_v2', or --resume a run")
+            optimisation = merge(_OPTIMISATION, asked.pop("optimisation", {}), source="the command line")
+            request = from_dict(Training, asked, source="the command line")
+            task, where, space = request.open(progress)
+            found = architecture_for(space, architecture, random)
+            if found is None:
+                raise OptionError(
+                    f"'{network}' is a space of many networks; choose one by --architecture FILE or --random SEED"
+                )
+            chosen = found
+            where = here(request.device, request.threads, progress)
+            request = dataclasses.replace(
+                request,
+                architecture=chosen.to_json(),
+                device=where.name,
+                threads=where.threads,
+                optimisation=optimisation,
+            )
+            folder = RunFolder.create(out, to_dict(request), command_line(), task=space.name)
+            stack.enter_context(folder)
+        result = _finish(folder, task, where, space, chosen, request, progress)
+    give(result | {"run": str(folder.path)}, json, lambda: _show(result, folder))
+
+
+def _finish(
+    folder: RunFolder,
+    task: Classification,
+    device: Device,
+    space: Space,
+    architecture: Architecture,
+    request: Training,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train or go on; however it ends early, say how to continue."""
+    again = f"archipel train --resume {quoted(folder.path)}"
+    try:
+        return train_network(
+            folder, task, device, space, architecture, request.optimisation, seed=request.seed, progress=progress
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; continue with '{again}'") from None
+    except StorageError as error:
+        raise StorageError(f"{error}; then continue with '{again}'") from error
+
+
+def _show(result: dict[str, Any], folder: RunFolder) -> None:
+    facts(
+        f"{result['title']}",
+        [
+            ("test accuracy", percent(result["test"]["score"])),
+            ("validation accuracy", percent(result["val"]["score"])),
+            ("parameters", count(result["parameters"])),
+            ("MAdds per image", count(result["madds"])),
+            ("time", duration(result["seconds"])),
+            ("run", folder.path),
+        ],
+    )

@@ -1,0 +1,118 @@
+"""Exit codes, one line for every mistake, and a light start."""
+
+import subprocess
+import sys
+
+import pytest
+from cyclopts import App
+
+from archipel.cli.app import app, execute
+
+COMMANDS = ["run", "train", "eval", "latency", "show", "report", "methods", "spaces", "tasks"]
+
+
+def test_help_lists_every_command(call):
+    ended = call("--help")
+    assert ended.code == 0
+    assert all(name in ended.out for name in COMMANDS)
+    assert [name for name in app if not name.startswith("-")] == COMMANDS
+
+
+def test_version(call):
+    assert call("--version").out == "0.1.0\n"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "latency build", "latency check", "latency show"])
+def test_every_command_has_help(call, command):
+    ended = call(*command.split(), "--help")
+    assert ended.code == 0
+    assert command.split()[-1] in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            "rnu",
+            "unknown command 'rnu' (run, train, eval, latency, show, report, methods, spaces, tasks); did you",
+        ),
+        ("latency bild", "unknown command 'bild' (build, check, show); did you mean 'build'?"),
+        ("spaces --jsn", "unknown option '--jsn' of 'archipel spaces'; did you mean '--json'?"),
+        ("spaces --zzzzzz", "unknown option '--zzzzzz' of 'archipel spaces'; see 'archipel spaces --help'"),
+        ("spaces extra", "'extra' is one word too many; see 'archipel spaces --help'"),
+        ("show", 'command "show" parameter --what requires an argument; see'),
+        ("train mobilenet_v2 --epochs x", "invalid value for --epochs: 'x' is no whole number; see"),
+        ("eval x --split tst", 'invalid value "tst" for --split. Choose from: "val", "test"'),
+    ],
+)
+def test_a_slip_is_one_line_and_code_2(call, arguments, words):
+    ended = call(*arguments.split())
+    assert ended.code == 2
+    assert words in ended.line
+
+
+def program(function) -> App:
+    made = App(name="archipel", suppress_keyboard_interrupt=False)
+    made.default(function)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "archipel: stopped\n"),
+        (KeyboardInterrupt("stopped; continue with 'x'"), 130, "archipel: stopped; continue with 'x'\n"),
+        (OSError(28, "No space left on device", "a.csv"), 1, "archipel: no space left on the disk (a.csv); free some"),
+    ],
+)
+def test_endings(capsys, error, code, words):
+    def fail() -> None:
+        raise error
+
+    assert execute(program(fail), []) == code
+    assert capsys.readouterr().err.startswith(words)
+
+
+def test_a_bug_keeps_its_traceback():
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        execute(program(fail), [])
+
+
+def python(text: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+
+
+def test_import_is_light():
+    heavy = ["torch", "sklearn", "matplotlib", "optuna", "umap", "rich", "yaml", "cyclopts"]
+    done = python(f"import sys, archipel; print([name for name in {heavy} if name in sys.modules])")
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_help_and_slips_do_not_wait_for_torch():
+    for words in ("--help", "rnu"):
+        done = python(f"import sys; from archipel.cli import main; main([{words!r}]); print('torch' in sys.modules)")
+        assert done.stdout.endswith("False\n"), done.stderr
+
+
+def test_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from archipel.cli import main; sys.exit(main())", "show", "nowhere"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("archipel: there is no space 'nowhere'")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error():
+    program = "import sys; from archipel.cli import main; sys.exit(main())"
+    script = f"{sys.executable} -c '{program}' show instanas --json | head -1"
+    done = subprocess.run(script, shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
