@@ -48,7 +48,7 @@ def test_headline_says_ranges(finished: Path) -> None:
 
 def test_panels_name_what_is_outside(finished: Path) -> None:
     made = panels(read(finished))
-    assert [p.title for p in made] == ["Table latency", "Measured, batch 1", "Measured, routed batch"]
+    assert [p.title for p in made] == ["Table latency", "Measured, batch 1", "Measured, batch 128"]
     assert "Outside the frame: random policy" in made[0].sentence
     assert "random policy" not in made[0].svg
 

@@ -217,7 +217,7 @@ def test_null_figures_become_dashes(make_run: Callable[..., Path], edit: Callabl
     assert table is not None
     assert "measured, ms" not in table.head
     assert table.rows[0][1] == "–"
-    assert "Measured, batch 1" not in write(folder).read_text(encoding="utf-8")
+    assert ">Measured, batch 1<" not in write(folder).read_text(encoding="utf-8")
 
 
 def test_points_table_is_sorted_by_kind_and_awareness_has_intervals(finished: Path) -> None:
@@ -228,6 +228,8 @@ def test_points_table_is_sorted_by_kind_and_awareness_has_intervals(finished: Pa
     assert {len(row) for row in table.rows} == {len(table.head)}
     awareness = awareness_table(run)
     assert awareness is not None
+    assert awareness.rows[-1][0] == "all variants"
+    assert awareness.rows[-1][5] == "–"
     assert re.fullmatch(r"\+\d\.\d \[\+\d\.\d, \+\d\.\d\]", awareness.rows[4][3])
 
 
@@ -236,11 +238,14 @@ def test_alarms_in_words(make_run: Callable[..., Path], edit: Callable[..., Path
     assert "There were no alarms." in write(folder).read_text(encoding="utf-8")
 
     def ring(result: dict[str, Any]) -> None:
-        result["alarms"] = [{"kind": "dead window", "epoch": 7, "text": "2 % of rewards are positive."}, {}]
+        alarm = {"kind": "dead window", "stage": "search", "seed": 0, "text": "2 % of rewards are positive."}
+        result["alarms"] = [{**alarm, "epoch": epoch} for epoch in (3, 7, 8, 9)] + [{"kind": "collapse", "seed": 0}, {}]
 
     html = write(edit(folder, ring)).read_text(encoding="utf-8")
     assert "2 % of rewards are positive." in html
-    assert "epoch 7" in html
+    assert "search, seed 0, epochs 3, 7–9" in html
+    assert "4 times; the last: 2 %" in html
+    assert html.count("2 % of rewards are positive.") == 1
     assert "There were no alarms." not in html
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from archipel.report import theme
-from archipel.report.run_folder import RunFolder
+from archipel.report.run_folder import RunFolder, is_number
 from archipel.report.wording import milliseconds
 
 __all__ = ["facts", "panel"]
@@ -14,25 +14,24 @@ __all__ = ["facts", "panel"]
 def facts(run: RunFolder) -> list[tuple[str, str]]:
     """(what, value) for each number of the comparison that the run holds."""
     fidelity = run.part("fidelity")
-
-    def number(key: str) -> float | None:
-        value = fidelity.get(key)
-        return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
-
-    mape, tau, coverage = number("mape"), number("tau"), number("coverage")
-    nominal, controller, base = number("nominal"), number("controller_ms"), number("base_ms")
-    found = [
-        ("mean absolute error", mape is not None and f"{mape:.1f} %"),
-        ("Kendall’s τ", tau is not None and f"{tau:.2f}".replace("-", "−")),
-        (
-            f"inside the {nominal:.0f} % interval" if nominal is not None else "inside the interval",
-            coverage is not None and f"{coverage:.0f} %",
-        ),
-        ("architectures measured", number("n") is not None and f"{number('n'):.0f}"),
-        ("controller", controller is not None and milliseconds(controller)),
-        ("fixed part", base is not None and milliseconds(base)),
+    known = {key: float(value) for key, value in fidelity.items() if is_number(value)}
+    inside = f"inside the {known['nominal']:.0f} % interval" if "nominal" in known else "inside the interval"
+    shown = [
+        ("mape", "mean error", lambda v: f"{v:.1f} %"),
+        ("median_error", "median error", lambda v: f"{v:.1f} %"),
+        ("worst_error", "worst error", lambda v: f"{v:.1f} %"),
+        ("tau", "Kendall’s τ", lambda v: f"{v:.2f}".replace("-", "−")),
+        ("coverage", inside, lambda v: f"{v:.0f} %"),
+        ("n", "networks measured", lambda v: f"{v:.0f}"),
+        ("controller_ms", "controller", milliseconds),
+        ("base_ms", "fixed part", milliseconds),
     ]
-    return [(name, value) for name, value in found if value]
+    found = [(name, text(known[key])) for key, name, text in shown if key in known]
+    if known.get("speed", 1.0) != 1.0:
+        found.append(("machine’s time, now over then", f"× {known['speed']:.2f}"))
+        if "mape_at_speed" in known:
+            found.append(("mean error without that drift", f"{known['mape_at_speed']:.1f} %"))
+    return found
 
 
 def panel(run: RunFolder) -> theme.Panel | None:
@@ -60,11 +59,14 @@ def panel(run: RunFolder) -> theme.Panel | None:
     ax.set_ylim(*ends)
     ax.set_xlabel("predicted by the table, ms")
     ax.set_title("measured, ms", loc="left", fontsize=11.5, color=palette["soft"], pad=10, x=-0.14)
-    worst = float((np.abs(pairs[:, 0] - pairs[:, 1]) / pairs[:, 1]).max()) if (pairs[:, 1] > 0).all() else None
     sentence = (
-        f"Each dot is one of {len(pairs)} sampled architectures, predicted by the table and measured on the device; "
-        "on the line both agree" + (f"; the worst is off by {100 * worst:.1f} %." if worst is not None else ".")
+        f"Each dot is one of {len(pairs)} networks the table had not seen, predicted by it and measured on the device; "
+        "on the line both agree"
     )
+    if (pairs[:, 1] > 0).all():
+        worst = float((np.abs(pairs[:, 0] - pairs[:, 1]) / pairs[:, 1]).max())
+        sentence += f"; the worst prediction is off by {100 * worst:.1f} %"
+    sentence += "."
     return theme.Panel(
         "Predicted and measured",
         theme.page_svg(fig, name="fidelity", label="Scatter plot of measured against predicted latency."),

@@ -91,7 +91,10 @@ def _verdict(names: list[str], count: int, words: str) -> str:
 def panels(run: RunFolder) -> list[theme.Panel]:
     """One panel for each latency that at least one point has."""
     made = []
+    batch = run.part("device").get("throughput_batch")
     for figure, title, xlabel in LATENCIES:
+        if figure == "batch_ms" and isinstance(batch, int):
+            title, xlabel = f"Measured, batch {batch}", f"measured at batch {batch}, ms per image"
         points = [p for p in run.points if p["accuracy"] and p[figure]]
         if not points:
             continue

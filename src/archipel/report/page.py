@@ -85,8 +85,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "gallery": architecture_view.gallery(run, shown),
         "pretraining": curves.pretraining(run),
         "search": curves.search(run),
-        "alarms": alarms,
-        "alarm_place": _alarm_place,
+        "alarms": _grouped(alarms),
         "alarms_known": isinstance(run.result.get("alarms"), list),
         "watched": WATCHED,
         "fidelity": fidelity.panel(run),
@@ -130,10 +129,34 @@ def _chips(run: RunFolder, alarms: int) -> list[tuple[str, str, bool]]:
     return chips
 
 
-def _alarm_place(alarm: dict[str, Any]) -> str:
-    """`search, seed 0, epoch 7`, as far as it is known."""
-    parts = [str(alarm["stage"])] if alarm.get("stage") else []
-    return ", ".join(parts + [f"{key} {alarm[key]}" for key in ("seed", "epoch") if alarm.get(key) is not None])
+def _grouped(alarms: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """(kind, where, text) of alarms; those of one kind in one search are one row, which quotes the last of them."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for alarm in alarms:
+        key = tuple(str(alarm.get(part, "")) for part in ("kind", "stage", "seed"))
+        groups.setdefault(key, []).append(alarm)
+    rows = []
+    for (kind, stage, seed), members in groups.items():
+        epochs = sorted({alarm["epoch"] for alarm in members if isinstance(alarm.get("epoch"), int)})
+        where = [stage] if stage else []
+        where += [f"seed {seed}"] if seed else []
+        where += [f"epoch{'s' if len(epochs) > 1 else ''} {_ranges(epochs)}"] if epochs else []
+        text = str(members[-1].get("text") or "")
+        if len(members) > 1:
+            text = f"{len(members)} times; the last: {text}"
+        rows.append((kind or "alarm", ", ".join(where), text))
+    return rows
+
+
+def _ranges(sorted_numbers: list[int]) -> str:
+    """`3, 7–12`."""
+    runs: list[list[int]] = []
+    for number in sorted_numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def points_table(run: RunFolder) -> Table | None:
@@ -178,7 +201,8 @@ def _notes(run: RunFolder) -> list[tuple[str, str]]:
     grouped: dict[str, list[str]] = {}
     for p in run.points:
         if p.note:
-            grouped.setdefault(p.note, []).append(p.name)
+            name, kind = frontier.short_name(p), theme.kind(p.kind).label
+            grouped.setdefault(p.note, []).append(kind if kind == name else f"{kind} {name}")
     return [(listed(names), note) for note, names in grouped.items()]
 
 
@@ -200,6 +224,10 @@ def awareness_table(run: RunFolder) -> Table | None:
         )
     if not lines:
         return None
+    means = run.part("awareness").get("mean")
+    if isinstance(means, dict) and len(lines) > 1:
+        pooled = [_difference(interval(means.get(key))) for key in ("shuffled", "static")]
+        lines.append(["all variants", "", "", pooled[0], "", pooled[1]])
     head = ["variant", "own architecture, %", "shuffled, %", "own − shuffled", "static child, %", "own − static"]
     caption = "Test accuracy; differences in percentage points, "
     caption += "95 % intervals over seeds in brackets" if run.seeds > 1 else "one seed"
