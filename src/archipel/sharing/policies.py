@@ -52,28 +52,34 @@ class Uniform:
 
 
 class KeepSchedule:
-    """InstaNAS' pre-training: every option on for half of the training, then each dropped independently, per
-    sample and per option, with a probability that rises linearly.
+    """Pre-training routes: everything on at first, then options dropped independently, per sample and per option,
+    with a probability that rises linearly (InstaNAS).
 
     A subset choice keeps each option with probability keep(done); any other choice (it has no "all on") takes a
     uniformly drawn option per sample throughout.
 
     Args:
         final: keep probability at the end (0.5 in the released program).
-        start: share of the training before dropping begins.
+        start: share of the training before dropping begins (0.5 in the released program).
+        spread: every sample draws a keep probability of its own, uniformly from keep(done) to 1, so that cheap
+            children are trained as often as dear ones (the released program gives all samples the same).
     """
 
-    def __init__(self, space: Space, *, final: float = 0.5, start: float = 0.5) -> None:
+    def __init__(self, space: Space, *, final: float = 0.5, start: float = 0.5, spread: bool = False) -> None:
         self.space = space
         self.final = final
         self.start = start
+        self.spread = spread
 
     def keep(self, done: float) -> float:
-        """Keep probability when a share `done` of the training is behind us."""
+        """Keep probability (with `spread`: the lowest) when a share `done` of the training is behind us."""
         return 1.0 - (1.0 - self.final) * max(0.0, done - self.start) / (1.0 - self.start)
 
     def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:
-        return PerInstance(draw_codes(self.space, len(batch.inputs), self.keep(done), generator))
+        keep: float | Tensor = self.keep(done)
+        if self.spread:
+            keep = keep + (1.0 - keep) * torch.rand(len(batch.inputs), generator=generator)
+        return PerInstance(draw_codes(self.space, len(batch.inputs), keep, generator))
 
 
 class Drawn:

@@ -32,10 +32,12 @@ class Pretraining(Optimisation):
     """Stage 1: the meta-graph on random children."""
 
     epochs: int = 20
-    keep_final: float = 0.5
-    """Probability at which an option is kept at the end."""
-    keep_start: float = 0.25
+    keep_final: float = 0.1
+    """Probability at which an option is kept at the end (the lowest, if spread)."""
+    keep_start: float = 0.0
     """Share of the training in which everything is on."""
+    keep_spread: bool = True
+    """Every sample draws its own probability between that one and 1, so that cheap children are trained too."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ PRESETS: dict[str, Settings] = {
     ),
     "faithful": Settings(
         network=Network(macro=None, width=1.0, shortcut="per_op"),
-        pretraining=Pretraining(epochs=164, batch=64, lr=0.01, decay="steps", keep_start=0.5),
+        pretraining=Pretraining(
+            epochs=164, batch=64, lr=0.01, decay="steps", keep_final=0.5, keep_start=0.5, keep_spread=False
+        ),
         search=SearchOptions(
             epochs=500,
             batch=32,

@@ -30,7 +30,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
     options = study.settings.pretraining
     graph, space = study.new_graph(), study.space
     checkpoint = study.folder.checkpoint("pretraining")
-    policy = KeepSchedule(space, final=options.keep_final, start=options.keep_start)
+    policy = KeepSchedule(space, final=options.keep_final, start=options.keep_start, spread=options.keep_spread)
 
     def accuracy(keep: float) -> float:
         chance = torch.Generator().manual_seed(study.seed_of("validation", keep))
@@ -39,7 +39,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
 
     def validate(epoch: int) -> dict[str, float]:
         keep = policy.keep((epoch + 1) / options.epochs)
-        return {"val_all_on": accuracy(1.0), "val_random": accuracy(options.keep_final), "keep": keep}
+        return {"val_all_on": accuracy(1.0), "val_random": accuracy(0.5), "keep": keep}
 
     def work() -> dict[str, Any]:
         history = train(
