@@ -138,6 +138,7 @@ class Elastic:
         )
 
     __index__ = __int__ = __float__ = __bool__ = __lt__ = __gt__ = __le__ = __ge__ = _unknown
+    __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __round__ = __iter__ = _unknown
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> bool:
