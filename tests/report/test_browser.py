@@ -127,6 +127,13 @@ def test_other_kinds_of_choices_and_many_options(
     assert page.locator(".drawing .joint").count() == 3
 
 
+def test_resize_redraws_without_motion(finished: Path, visit: Callable[..., Any]) -> None:
+    page = visit(finished / "report.html")
+    assert page.locator(".drawing svg.still").count() == 0
+    page.set_viewport_size({"width": 700, "height": 800})
+    page.wait_for_selector(".drawing svg.still")
+
+
 def test_without_scripts(finished: Path, visit: Callable[..., Any]) -> None:
     page = visit(finished / "report.html", java_script_enabled=False)
     assert page.locator("noscript p").inner_text().startswith("This part is drawn by a script")

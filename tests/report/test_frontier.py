@@ -53,6 +53,25 @@ def test_panels_name_what_is_outside(finished: Path) -> None:
     assert "random policy" not in made[0].svg
 
 
+def test_own_points_stay_inside_however_far(make_run: Callable[..., Path], edit: Callable[..., Path]) -> None:
+    def slow(result: dict[str, Any]) -> None:
+        for p in result["points"]:
+            if p["kind"] == "instanas" and p["name"] in "AB":
+                p["table_ms"] = {"values": [90.0], "mean": 90.0, "low": 90.0, "high": 90.0}
+
+    made = panels(read(edit(make_run(images=10, layers=2, seeds=1, curves=False), slow)))
+    assert ">A</text>" in made[0].svg
+    assert "A (90" not in made[0].sentence
+
+
+def test_a_huge_interval_is_cut_and_said(make_run: Callable[..., Path], edit: Callable[..., Path]) -> None:
+    def wide(result: dict[str, Any]) -> None:
+        result["points"][0]["accuracy"] |= {"low": -3.0, "high": 5.0}
+
+    made = panels(read(edit(make_run(images=10, layers=2, curves=False), wide)))
+    assert "Bars that end at the frame go on beyond it." in made[0].sentence
+
+
 def test_picture_alone(finished: Path, tmp_path: Path) -> None:
     svg = save_frontier(finished, tmp_path / "frontier.svg").read_text(encoding="utf-8")
     ET.fromstring(svg)

@@ -213,6 +213,7 @@ def _stacked(
         _draw(ax, x, y, line, palette)
         ax.set_title(line.name, loc="left", fontsize=11, color=palette[line.colour], pad=5)
         ax.yaxis.set_major_locator(MaxNLocator(3))
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         pad = 0.12 * (float(np.ptp(y)) or abs(float(y[0])) or 1.0)
         ax.set_ylim(float(y.min()) - pad, float(y.max()) + pad)
         _mark(ax, palette, chosen, named=False)

@@ -14,7 +14,7 @@ from archipel.errors import OptionError, RunError
 from archipel.report import theme
 from archipel.report.labels import Box, Label, place
 from archipel.report.run_folder import Point, RunFolder, point, read
-from archipel.report.wording import listed, milliseconds, plural, spread
+from archipel.report.wording import listed, milliseconds, plain, plural, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +61,9 @@ def headline(run: RunFolder) -> list[str]:
             mine = [(100 * a.mean, t.mean) for k, a, t in rows if k == kind]
             if mine:
                 scores, times = zip(*mine, strict=True)
-                sentences.append(
-                    f"{plural(len(mine), noun)}: {_range(scores, '{:.1f}', '%')} test accuracy at "
-                    f"{_range(times, '{:.3g}', 'ms')} per image."
-                )
+                score = _range(f"{min(scores):.1f}", f"{max(scores):.1f}", "%")
+                time = _range(plain(min(times)), plain(max(times)), "ms")
+                sentences.append(f"{plural(len(mine), noun)}: {score} test accuracy at {time} per image.")
         if sentences:
             sentences[0] = f"{sentences[0][:-1]}, {words}."
             names, count = undominated(run.points, figure)
@@ -74,8 +73,7 @@ def headline(run: RunFolder) -> list[str]:
     return ["This run has no InstaNAS variant with both an accuracy and a latency."]
 
 
-def _range(values: Sequence[float], form: str, unit: str) -> str:
-    low, high = form.format(min(values)), form.format(max(values))
+def _range(low: str, high: str, unit: str) -> str:
     return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
@@ -109,7 +107,7 @@ def panels(run: RunFolder) -> list[theme.Panel]:
         if count and len(points) > count:
             sentence += " " + _verdict(names, count, _WORDS[figure])
         if figure == "batch_ms":
-            sentence += " The batch is grouped by option and each option runs once for its images."
+            sentence += " InstaNAS groups the batch by option, and each option runs once for its images."
         sentence += "".join(f" {note}" for note in dict.fromkeys([*notes, *notes_narrow]))
         label = f"Scatter plot of test accuracy against {xlabel}; the table below holds every point."
         made.append(
@@ -146,10 +144,10 @@ def _draw(
 def _fill(ax: Axes, points: list[Point], figure: str, xlabel: str, palette: theme.Palette) -> list[str]:
     """Draw one panel; returns what must be said about it."""
     spots = [(p, p[figure], p["accuracy"]) for p in points]
-    x0, x1, out_x = _limits([(t.low, t.mean, t.high) for _, t, _ in spots if t], floor=0.0)
-    y0, y1, out_y = _limits(
-        [(_SCALE * a.low, _SCALE * a.mean, _SCALE * a.high) for _, _, a in spots if a], floor=0.0, ceiling=100.0
-    )
+    ours = {i for i, (p, _, _) in enumerate(spots) if p.kind == "instanas"}
+    x0, x1, out_x, cut_x = _limits([(t.low, t.mean, t.high) for _, t, _ in spots if t], ours, floor=0.0)
+    heights = [(_SCALE * a.low, _SCALE * a.mean, _SCALE * a.high) for _, _, a in spots if a]
+    y0, y1, out_y, cut_y = _limits(heights, ours, floor=0.0, ceiling=100.0)
     outside = sorted(out_x | out_y)
     ax.set_xlim(x0, x1)
     ax.set_ylim(y0, y1)
@@ -212,35 +210,38 @@ def _fill(ax: Axes, points: list[Point], figure: str, xlabel: str, palette: them
             for i in outside
         )
         notes.append(f"Outside the frame: {listed(names)}.")
+    if cut_x or cut_y:
+        notes.append("Bars that end at the frame go on beyond it.")
     if unlabelled:
         notes.append("Where points crowd, some go without a name here; the table has them all.")
     return notes
 
 
 def _limits(
-    rows: list[tuple[float, float, float]], *, floor: float, ceiling: float = float("inf")
-) -> tuple[float, float, set[int]]:
-    """Axis limits round (low, mean, high) rows, and the rows left outside.
+    rows: list[tuple[float, float, float]], ours: set[int], *, floor: float, ceiling: float = float("inf")
+) -> tuple[float, float, set[int], bool]:
+    """Axis limits round (low, mean, high) rows, the rows left outside, and whether an interval is cut off.
 
     A few rows that lie further from all others than three times the others' range would squeeze the picture into
-    a corner: they are left out and the figure's sentence names them.
+    a corner: they are left out and the figure's sentence names them; never those of `ours`. An interval of two
+    seeds may be ten times as wide as the picture: none widens it by more than half of the means' range.
     """
     order = sorted(range(len(rows)), key=lambda i: rows[i][1])
-    means = [rows[i][1] for i in order]
     outside: set[int] = set()
-    for cut in range(1, max(len(order) // 3, 1)):
-        rest = means[cut:]
-        if len(rest) > 2 and rest[0] - means[cut - 1] > 3 * (rest[-1] - rest[0]) > 0:
-            outside = set(order[:cut])
-    for cut in range(1, max(len(order) // 3, 1)):
-        rest = means[:-cut]
-        if len(rest) > 2 and means[-cut] - rest[-1] > 3 * (rest[-1] - rest[0]) > 0:
-            outside |= set(order[-cut:])
+    for line in (order, order[::-1]):
+        for cut in range(1, len(line) // 3):
+            dropped, rest = line[:cut], line[cut:]
+            gap = abs(rows[rest[0]][1] - rows[dropped[-1]][1])
+            if len(rest) > 2 and not ours & set(dropped) and gap > 3 * abs(rows[rest[0]][1] - rows[rest[-1]][1]) > 0:
+                outside |= set(dropped)
     kept = [row for i, row in enumerate(rows) if i not in outside]
-    low = max(min(row[0] for row in kept), floor)
-    high = min(max(row[2] for row in kept), ceiling)
+    first, last = min(row[1] for row in kept), max(row[1] for row in kept)
+    reach = 0.5 * (last - first) or float("inf")
+    ends = min(row[0] for row in kept), max(row[2] for row in kept)
+    low, high = max(ends[0], first - reach, floor), min(ends[1], last + reach, ceiling)
     pad = 0.07 * (high - low) or 0.05 * abs(high) or 1.0
-    return low - pad if low > floor else low - pad / 3, high + pad, outside
+    low, high = low - pad if low > floor else low - pad / 3, high + pad
+    return low, high, outside, ends[0] < low or ends[1] > high
 
 
 def _plain(result: dict[str, Any]) -> Figure:

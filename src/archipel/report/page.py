@@ -173,7 +173,7 @@ def points_table(run: RunFolder) -> Table | None:
         ("distinct_share", "distinct architectures", lambda f: percent(f.mean) if f else "–"),
         ("effective_number", "effective number", lambda f: spread(f)),
         ("varying_bits", "varying bits", lambda f: spread(f)),
-        ("latency_spread", "latency spread", lambda f: spread(f, digits=2)),
+        ("latency_spread", "slowest / fastest image", lambda f: spread(f, digits=2)),
     ]
     used = [
         (key, title, show)

@@ -41,7 +41,7 @@ if (source) {
     return fallback >= 0 ? { nodes: [fallback], style: " default" } : { nodes: [], style: " bypass" };
   };
 
-  const draw = () => {
+  const draw = ({ still = false } = {}) => {
     const box = at("drawing");
     const row = data.variants[variant].rows[current];
     const code = row === null ? null : data.codes[row[3]];
@@ -57,7 +57,7 @@ if (source) {
       const a = x(c), m = a + step / 2, b = a + step, h = y(c, o), k = step / 4;
       return `M${a} ${middle}C${a + k} ${middle} ${m - k} ${h} ${m} ${h}S${b - k} ${middle} ${b} ${middle}`;
     };
-    const svg = element("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
+    const svg = element("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", class: still ? "still" : "" });
     const spoken = [];
     const paths = (one, kind) => data.choices.forEach((choice, c) => {
       const { nodes, style } = running(one, c);
@@ -146,6 +146,10 @@ if (source) {
   });
   at("viewer").hidden = false;
   show({ variant, current });
-  let pending = 0;
-  new ResizeObserver(() => { cancelAnimationFrame(pending); pending = requestAnimationFrame(draw); }).observe(at("drawing"));
+  let width = at("drawing").clientWidth;
+  new ResizeObserver(() => {
+    if (at("drawing").clientWidth === width) return;
+    width = at("drawing").clientWidth;
+    requestAnimationFrame(() => draw({ still: true }));
+  }).observe(at("drawing"));
 }
