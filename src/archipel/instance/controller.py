@@ -43,7 +43,7 @@ class _Unit(nn.Module):
         if self.projection is not None:
             shortcut = self.projection(x)
         else:
-            shortcut = F.avg_pool2d(x, self.stride) if self.stride > 1 else x
+            shortcut = F.avg_pool2d(x, self.stride, ceil_mode=True) if self.stride > 1 else x
             if self.pad:
                 shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.pad))
         return F.relu(shortcut + self.branch(x))

@@ -16,7 +16,6 @@ from archipel.space import Space
 __all__ = ["CodePolicy", "Draw"]
 
 Entropy = Literal["bernoulli", "half"]
-_TINY = 1e-15  # the released program's clamp
 
 
 class Draw(NamedTuple):
@@ -25,7 +24,8 @@ class Draw(NamedTuple):
     codes: Tensor
     """`[B, D]`, bool, canonical."""
     log_prob: Tensor
-    """`[B]`, of the raw draw under the bounded probabilities; inactive choices do not count."""
+    """`[B]`, of what was drawn, before empty selections were filled in, under the bounded probabilities; inactive
+    choices do not count."""
 
 
 class CodePolicy:
@@ -49,8 +49,8 @@ class CodePolicy:
         for choice in self.space.choices:
             z = logits[:, self.space.slices[choice.name]]
             p = z.sigmoid() if choice.kind == "subset" else z.softmax(1)
-            others = 1 if choice.kind == "subset" else max(1, len(choice.options) - 1)
-            parts.append(alpha * p + (1.0 - alpha) * (1.0 - p) / others)
+            others = 1 if choice.kind == "subset" else len(choice.options) - 1
+            parts.append(alpha * p + (1.0 - alpha) * (1.0 - p) / others if others else p)
         return torch.cat(parts, 1)
 
     def mode(self, logits: Tensor) -> Tensor:
@@ -76,22 +76,22 @@ class CodePolicy:
         scores: list[Tensor] = []
         for choice in self.space.choices:
             cut = self.space.slices[choice.name]
-            own = q[:, cut].clamp(_TINY, 1.0 - _TINY)
+            own = _inside(q[:, cut])
             if choice.kind == "subset":
                 # The generator lives on the CPU so that a seed draws the same on every device.
                 bits = torch.rand(own.shape, generator=generator).to(own.device) < own.detach()
-                if choice.empty is None:
+                scores.append(torch.where(bits, own.log(), (-own).log1p()).sum(1))
+                if choice.empty is None:  # after the score: filling in is part of what a draw leads to
                     bits |= ~bits.any(1, keepdim=True) & (own == own.max(1, keepdim=True).values)
                 raw[:, cut] = bits
-                scores.append(torch.where(bits, own.log(), (-own).log1p()).sum(1))
             else:
                 # Gumbel-top-k draws k without replacement, in Plackett–Luce order.
-                noise = torch.rand(own.shape, generator=generator).clamp_min(_TINY).to(own.device)
-                order = (own.detach().log() - (-noise.log()).log()).topk(choice.k, dim=1).indices
-                raw[:, cut] = torch.zeros_like(raw[:, cut]).scatter_(1, order, True)
-                taken = own.gather(1, order)
-                left = 1.0 - (taken.cumsum(1) - taken)
-                scores.append((taken.log() - left.clamp_min(_TINY).log()).sum(1))
+                noise = _inside(torch.rand(own.shape, generator=generator)).to(own.device)
+                order = (own.detach().log() - (-noise.log()).log()).argsort(1, descending=True)
+                raw[:, cut] = torch.zeros_like(raw[:, cut]).scatter_(1, order[:, : choice.k], True)
+                ordered = own.gather(1, order)
+                left = ordered.flip(1).cumsum(1).flip(1)  # of this one and all after it
+                scores.append((ordered.log() - left.log())[:, : choice.k].sum(1))
         codes = self.space.complete(raw.cpu())
         active = self._active(codes).to(q.device)
         return Draw(codes, (torch.stack(scores, 1) * active).sum(1))
@@ -99,7 +99,7 @@ class CodePolicy:
     def entropy(self, q: Tensor, form: Entropy = "bernoulli") -> Tensor:
         """Σ over options, `[B]`. `half` is the released −Σ q log q, which lacks the (1 − q) log(1 − q) of a bit: its
         maximum lies at q = 1/e, so as a bonus it pushes every bit off."""
-        q = q.clamp(_TINY, 1.0 - _TINY)
+        q = _inside(q)
         h = -(q * q.log())
         if form == "bernoulli":
             h = h - torch.where(self._subset.to(q.device), (1.0 - q) * (-q).log1p(), torch.zeros_like(q))
@@ -116,3 +116,9 @@ class CodePolicy:
                 options = self._options[choice.parent]
                 columns.append(parent[:, [options.index(option) for option in choice.when]].any(1))
         return torch.stack(columns, 1)
+
+
+def _inside(p: Tensor) -> Tensor:
+    """Probabilities whose log, and that of 1 − p, are finite and have finite gradients (the released program's
+    1e-15 is 0 beside 1 in single precision)."""
+    return p.clamp(1e-15, 1.0 - torch.finfo(p.dtype).eps)

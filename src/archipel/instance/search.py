@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from archipel.errors import OptionError
 from archipel.instance.alarms import Alarm, Diversity, diversity, watch
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.estimator import Baseline, advantages, surrogate
@@ -61,6 +62,17 @@ class SearchOptions:
     """Recompute batch-norm statistics along the controller's own routes before every evaluation."""
     weights_first: bool = False
     """Skip the controller in the first epoch."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 2), ("samples", 1)):
+            if getattr(self, name) < least:
+                raise OptionError(f"search.{name} is {getattr(self, name)}; give {least} or more")
+        if self.baseline == "leave_one_out" and self.samples < 2:
+            raise OptionError(
+                "search.baseline 'leave_one_out' compares samples of one image; give search.samples of 2 or more"
+            )
+        if not all(0.5 <= a <= 1.0 for a in self.alpha):
+            raise OptionError(f"search.alpha is {list(self.alpha)}; give two numbers from 0.5 to 1")
 
     def between(self, ends: tuple[float, float], done: float) -> float:
         return ends[0] + (ends[1] - ends[0]) * done
@@ -205,12 +217,12 @@ class Search:
         loader = self.task.loader(options.controller_split, options.batch, seed=seed, device=self.device)
         for batch in loader:
             self.controller.train()
-            q = self.policy.probabilities(self.controller(batch.inputs), alpha)
+            logits = self.controller(batch.inputs)
+            q = self.policy.probabilities(logits, alpha)
             draws = [self.policy.sample(q, generator) for _ in range(options.samples)]
             codes = [draw.codes for draw in draws]
             if options.baseline == "self_critical":
-                # Thresholds the very probabilities that were drawn from, undone of the exploration bound.
-                codes.append(self.policy.mode(self._logits(q, alpha)))
+                codes.append(self.policy.mode(logits))
             rewards, latency = self._rewards(batch, torch.stack(codes), window)
             sampled = rewards[: options.samples]
             mode = rewards[options.samples] if len(rewards) > options.samples else None
@@ -235,10 +247,6 @@ class Search:
             bar.advance()
         mean = (sums / max(1, count)).tolist()
         return dict(zip(("reward", "positive_share", "sampled_ms", "entropy"), mean))
-
-    def _logits(self, q: Tensor, alpha: float) -> Tensor:
-        """Logits with the same mode as those that gave the bounded probabilities q (α > 1/2)."""
-        return q.detach() - 0.5 if alpha > 0.5 else 0.5 - q.detach()
 
     @torch.no_grad()
     def _rewards(self, batch: Batch, codes: Tensor, window: Window) -> tuple[Tensor, Tensor]:
