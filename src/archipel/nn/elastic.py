@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -96,6 +97,7 @@ class _BatchNorm2d(_Elastic):
     def __init__(self, channels: Elastic) -> None:
         super().__init__(channels=channels)
         self.full = nn.BatchNorm2d(_largest(channels))
+        self._averaged: Tensor | None = None  # how many batches each channel's cumulative average is over
 
     def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
         c = self.numbers(assignment)["channels"]
@@ -105,11 +107,10 @@ class _BatchNorm2d(_Elastic):
     def forward(self, x: Tensor) -> Tensor:
         # What a caller sets on the `nn.BatchNorm2d` inside (frozen statistics, another momentum) is honoured.
         full, t = self.full, self.tensors(self.now())
-        share = full.momentum
         if full.training:
             t["num_batches_tracked"] += 1
-            if share is None:
-                share = 1 / int(t["num_batches_tracked"])
+            if full.momentum is None:
+                return self._cumulated(x, t)
         return F.batch_norm(
             x,
             t["running_mean"],
@@ -117,9 +118,20 @@ class _BatchNorm2d(_Elastic):
             t["weight"],
             t["bias"],
             full.training,
-            share or 0.0,
+            full.momentum or 0.0,
             full.eps,
         )
+
+    def _cumulated(self, x: Tensor, t: Mapping[str, Tensor]) -> Tensor:
+        """A training pass whose statistics enter a plain mean: of each channel, over the batches that had it."""
+        if self._averaged is None or int(t["num_batches_tracked"]) == 1:
+            self._averaged = torch.zeros_like(self.full.weight)
+        count = self._averaged[: len(t["weight"])].add_(1.0)
+        mean, var = t["running_mean"].clone(), t["running_var"].clone()
+        y = F.batch_norm(x, mean, var, t["weight"], t["bias"], True, 1.0, self.full.eps)
+        t["running_mean"].lerp_(mean, 1.0 / count)
+        t["running_var"].lerp_(var, 1.0 / count)
+        return y
 
 
 def batch_norm2d(channels: Size) -> nn.Module:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph, Route
 from archipel.tasks.task import Batch, Task
 
@@ -40,7 +41,8 @@ def predictions(
     collected = []
     for batch in task.loader(split, batch_size, device=device):
         if isinstance(model, MetaGraph):
-            assert route is not None
+            if route is None:
+                raise OptionError("a meta-graph is judged along routes; give `route`")
             collected.append((batch, model(batch.inputs, route(batch))))
         else:
             collected.append((batch, model(batch.inputs)))
@@ -62,8 +64,3 @@ def evaluate(
         metric.update(output, batch)
     metrics = metric.compute()
     return Outcome(metrics["score"], metrics)
-
-
-def correct(output: Tensor, targets: Tensor) -> Tensor:
-    """`[B]`, bool: is the highest logit the target's?"""
-    return output.argmax(1) == targets

@@ -17,7 +17,7 @@ from archipel.metagraph import PerInstance, Route, Single
 from archipel.space import Space
 from archipel.tasks.task import Batch
 
-__all__ = ["Drawn", "Fixed", "KeepSchedule", "PathPolicy", "Uniform"]
+__all__ = ["Drawn", "Fixed", "KeepSchedule", "PathPolicy", "Uniform", "draw_codes"]
 
 
 class PathPolicy(Protocol):
@@ -73,7 +73,8 @@ class KeepSchedule:
 
     def keep(self, done: float) -> float:
         """Keep probability (with `spread`: the lowest) when a share `done` of the training is behind us."""
-        return 1.0 - (1.0 - self.final) * max(0.0, done - self.start) / (1.0 - self.start)
+        dropping = max(0.0, done - self.start) / (1.0 - self.start) if self.start < 1.0 else 0.0
+        return 1.0 - (1.0 - self.final) * dropping
 
     def route(self, batch: Batch, done: float, generator: torch.Generator) -> Route:
         keep: float | Tensor = self.keep(done)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Bar, Progress
 from archipel.sharing.policies import PathPolicy
@@ -41,10 +42,20 @@ class Optimisation:
     clip: float | None = None
     """Largest gradient norm."""
 
+    def __post_init__(self) -> None:
+        stage = type(self).__name__.lower()
+        for name, least in (("epochs", 0), ("batch", 2)):  # batch norm cannot be trained on one sample
+            if getattr(self, name) < least:
+                raise OptionError(f"{stage}.{name} is {getattr(self, name)}; give {least} or more")
+        if not self.lr > 0.0:
+            raise OptionError(f"{stage}.lr is {self.lr:g}; give a number above 0")
+        if not 0.0 <= self.warmup < 1.0:
+            raise OptionError(f"{stage}.warmup is {self.warmup:g}; give a share from 0 to below 1")
+
     def lr_at(self, done: float) -> float:
         """Learning rate when a share `done` of the training is behind us."""
         if done < self.warmup:
-            return self.lr * (done + 1e-3) / self.warmup
+            return self.lr * min(1.0, (done + 1e-3) / self.warmup)  # a first step of 0 would be none
         if self.decay == "cosine":
             return self.lr * 0.5 * (1.0 + math.cos(math.pi * (done - self.warmup) / (1.0 - self.warmup)))
         if self.decay == "steps":
@@ -112,7 +123,8 @@ def weight_epoch(
                 group["lr"] = lr(now)
         optimiser.zero_grad(set_to_none=True)
         if isinstance(model, MetaGraph):
-            assert policy is not None
+            if policy is None:
+                raise OptionError("a meta-graph is trained along routes; give `policy`")
             output = model(batch.inputs, policy.route(batch, now, generator))
         else:
             output = model(batch.inputs)
