@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from archipel.architecture import Architecture
-from archipel.choose import Choice
+from archipel.choice import Choice
 from archipel.space import Space
 
 __all__ = ["CodeCost"]
+
+ENUMERATED = 1024
+"""Largest space with `value` choices whose extremes are found by looking at all of it."""
 
 
 class Table(Protocol):
@@ -45,6 +48,12 @@ class CodeCost:
             base, columns = table.linear()
             self.base, self.columns = base / table.batch, columns.double() / table.batch
 
+    @property
+    def fixed(self) -> float:
+        """Milliseconds that no choice changes: stem, tail, controller. Of them only the controller's are known where
+        the space has `value` choices."""
+        return self.overhead + (self.base if self._additive else 0.0)
+
     def __call__(self, codes: Tensor) -> Tensor:
         """`[B, D]` bool, canonical → `[B]` float64, ms."""
         if self._additive:
@@ -62,11 +71,12 @@ class CodeCost:
         return float(self(self.space.encode(architecture)[None])[0])
 
     def cheapest(self) -> Architecture:
-        """The architecture of lowest latency, exactly (by search over the values where there are any)."""
+        """The architecture of lowest latency: exactly, but for large spaces with `value` choices, where it is the
+        best of a descent."""
         return self._extreme(lowest=True)
 
     def everything(self) -> Architecture:
-        """The architecture of highest latency: everything on, where the space has subsets (T_max)."""
+        """The architecture of highest latency: everything on, where the space has subsets (T_max). As `cheapest`."""
         return self._extreme(lowest=False)
 
     def first(self) -> Architecture:
@@ -88,9 +98,11 @@ class CodeCost:
         return self.space.canonical(values)
 
     def _extreme(self, *, lowest: bool) -> Architecture:
-        if not self._additive:
-            return self._climb(lowest=lowest)
         sign = 1.0 if lowest else -1.0
+        if not self._additive:
+            if self.space.size <= ENUMERATED:
+                return min(self.space, key=lambda a: sign * self.of(a))
+            return self._descend(sign)
         values: dict[str, object] = {}
         for choice in self.space.active(values):
             costs = {option: sign * self._subtree(choice, option, sign) for option in choice.options}
@@ -118,9 +130,8 @@ class CodeCost:
                 total += sign * best
         return total
 
-    def _climb(self, *, lowest: bool) -> Architecture:
+    def _descend(self, sign: float) -> Architecture:
         best = self.first()
-        sign = 1.0 if lowest else -1.0
         while True:
             nearest = min(self.space.neighbours(best), key=lambda a: sign * self.of(a), default=best)
             if sign * self.of(nearest) >= sign * self.of(best):

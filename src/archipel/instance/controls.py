@@ -44,6 +44,7 @@ def candidates(
     graph: MetaGraph, cost: CodeCost, budget_ms: float, codes: Tensor, *, count: int, generator: torch.Generator
 ) -> list[Architecture]:
     """Static children not slower than `budget_ms`: random ones that use most of it, and those the policy suggests.
+    The cheapest child of the space is always one of them.
 
     Args:
         codes: `[N, D]`, what the policy picks for N images: its most common architecture and its majority vote
@@ -55,7 +56,6 @@ def candidates(
     latency = cost(drawn)
     fits = latency <= budget_ms
     order = latency.masked_fill(~fits, -1.0).argsort(descending=True)
-    # Half of the pool from the nearest below the budget, the rest from anywhere below it.
     near = order[: min(4 * count, int(fits.sum()))]
     near = near[torch.randperm(len(near), generator=generator)][:count]
     pool = [space.decode(code) for code in drawn[near]]

@@ -27,9 +27,9 @@ class InstanceNetwork(nn.Module):
         self.space = graph.space
         self.graph = fold_batch_norm(graph)
         self.controller = fold_batch_norm(controller)
-        self._source = graph
+        self._source = (graph,)  # in a tuple: children are taken from it, but it is no part of this network
         self._capacity = children
-        self._children: OrderedDict[bytes, nn.Module] = OrderedDict()
+        self._children: OrderedDict[tuple[torch.device, bytes], nn.Module] = OrderedDict()
         self.eval()
 
     def codes(self, inputs: Tensor) -> Tensor:
@@ -42,15 +42,17 @@ class InstanceNetwork(nn.Module):
         """`[B, C, H, W]` → `[B, classes]`."""
         logits = self.controller(inputs)
         if len(inputs) == 1:
-            return self._child(logits)(inputs)
+            child: Tensor = self._child(logits)(inputs)
+            return child
         return self.graph(inputs, PerInstance(self.policy.mode(logits)))
 
     def _child(self, logits: Tensor) -> nn.Module:
-        key = self.policy.raw_mode(logits).numpy().tobytes()
+        key = logits.device, self.policy.raw_mode(logits).numpy().tobytes()
         child = self._children.get(key)
         if child is None:
             architecture = self.space.decode(self.policy.mode(logits)[0])
-            child = fold_batch_norm(self._source.extract(architecture).eval())
+            (graph,) = self._source
+            child = fold_batch_norm(graph.extract(architecture)).to(logits.device)
             self._children[key] = child
             if len(self._children) > self._capacity:
                 self._children.popitem(last=False)

@@ -29,7 +29,6 @@ def latency_reward(latency: Tensor, window: Window, kappa: float = 1.0) -> Tenso
     """
     half = (window.high - window.low) / 2.0
     parabola = -(latency - window.high) * (latency - window.low) / (half * half)
-    # In double the zeros at both ends are exact for the windows people write down.
     return parabola.clamp_min(0.0).pow(kappa)
 
 
@@ -71,7 +70,7 @@ class WindowSchedule:
         return Window(self.low, self.first_high + (self.last_high - self.first_high) * done)
 
     @classmethod
-    def released(cls, *, cheapest: float, first: float, everything: float) -> WindowSchedule:
+    def released(cls, *, cheapest: float, first: float, everything: float, fixed: float = 0.0) -> WindowSchedule:
         """The released program's: high falls from 0.7·T_max to 0.5·B, low = T_min.
 
         It may end below `low` (it does on our CPU); where the last end would come closer to `low` than 0.05·B it is
@@ -81,9 +80,15 @@ class WindowSchedule:
             cheapest: T_min, the child with everything off.
             first: B, the child with option 0 everywhere.
             everything: T_max, the child with everything on.
+            fixed: what every child costs besides its choices (stem, tail, controller). It is in all four figures
+                here, and in none of the released program's, so the formula is taken of what is above it.
         """
-        floor = cheapest + 0.05 * first
-        return cls(cheapest, max(0.7 * everything, floor), max(0.5 * first, floor))
+        floor = cheapest + 0.05 * (first - fixed)
+        return cls(
+            cheapest,
+            max(fixed + 0.7 * (everything - fixed), floor),
+            max(fixed + 0.5 * (first - fixed), floor),
+        )
 
     @classmethod
     def ours(cls, *, cheapest: float, start: float) -> WindowSchedule:

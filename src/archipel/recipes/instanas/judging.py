@@ -28,6 +28,9 @@ from archipel.tasks.task import Batch
 
 __all__ = ["Contestant", "contestants", "test", "time_all"]
 
+COUNTED = 64
+"""Most architectures that are built to count the multiply-adds of a policy's mean image."""
+
 
 @dataclass
 class Contestant:
@@ -217,16 +220,15 @@ class _Judge:
         if codes is None:
             return self.study.complexity(self.one.network)
         unique, counts = codes.unique(dim=0, return_counts=True)
-        # The mean over at most 64 architectures, drawn by how often they are picked: each is built to be counted.
-        picked = torch.multinomial(counts.double(), min(64, len(unique)), replacement=False, generator=self.chance)
-        weight = counts[picked].double() / counts[picked].sum()
-        each = [
-            self.study.complexity(self.study.space.build(self.study.space.decode(code)))["madds"]
-            for code in unique[picked]
-        ]
+        if len(unique) > COUNTED:  # every architecture is built to be counted, so those of some images must do
+            codes = codes[torch.randperm(len(codes), generator=self.chance)[:COUNTED]]
+            unique, counts = codes.unique(dim=0, return_counts=True)
+        space = self.study.space
+        each = [self.study.complexity(space.build(space.decode(code)))["madds"] for code in unique]
+        total = sum(n * madds for n, madds in zip(counts.tolist(), each))
         controller = self.study.complexity(self.one.controller) if self.one.controller else {}
         return {
-            "madds": float((torch.tensor(each, dtype=torch.float64) * weight).sum()) + controller.get("madds", 0.0),
+            "madds": total / len(codes) + controller.get("madds", 0.0),
             "parameters": sum(p.numel() for p in self.one.network.parameters()) + controller.get("parameters", 0),
         }
 

@@ -59,7 +59,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
     already = study.folder.stage_done("pretraining") is not None
     done = study.once("pretraining", work)
     if already:
-        checkpoint.load({"model": graph})
+        work()  # finds every epoch done and loads the last
     return graph, done
 
 
@@ -107,7 +107,9 @@ def window_of(study: Study, cost: CodeCost) -> WindowSchedule:
     """How the latency window moves; in milliseconds, controller included."""
     at = {name: cost.of(getattr(cost, name)()) for name in ("cheapest", "first", "everything", "all_off")}
     if study.settings.search.window == "released":
-        return WindowSchedule.released(cheapest=at["all_off"], first=at["first"], everything=at["everything"])
+        return WindowSchedule.released(
+            cheapest=at["all_off"], first=at["first"], everything=at["everything"], fixed=cost.fixed
+        )
     chance = torch.Generator().manual_seed(study.seed_of("window"))
     start = float(cost(draw_codes(study.space, 2048, 0.5, chance)).mean())
     return WindowSchedule.ours(cheapest=at["cheapest"], start=start)
