@@ -1,0 +1,77 @@
+"""Each block is its formula."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from archipel.nn import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, residual
+
+X = torch.randn(2, 8, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def normalised(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+    shape = (1, -1, 1, 1)
+    x = (x - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + norm.eps).sqrt()
+    return x * norm.weight.view(shape) + norm.bias.view(shape)
+
+
+def test_conv_bn(enliven) -> None:
+    for kernel, stride, act, f in [(1, 1, nn.ReLU, F.relu), (3, 2, nn.ReLU6, F.relu6), (5, 1, None, lambda y: y)]:
+        block = enliven(ConvBN(8, 4, kernel, stride=stride, act=act))
+        conv, norm = block[0], block[1]
+        assert conv.bias is None
+        y = F.conv2d(X, conv.weight, stride=stride, padding=kernel // 2)
+        torch.testing.assert_close(block(X), f(normalised(y, norm)))
+        assert block(X).shape == (2, 4, 6 // stride, 6 // stride)
+
+
+def test_inverted_residual(enliven) -> None:
+    block = enliven(InvertedResidual(8, 12, kernel=5, expand=3, stride=2))
+    expand, depthwise, project = block
+    y = F.relu(normalised(F.conv2d(X, expand[0].weight), expand[1]))
+    assert y.shape[1] == 24
+    y = F.conv2d(y, depthwise[0].weight, stride=2, padding=2, groups=24)
+    y = F.relu(normalised(y, depthwise[1]))
+    y = normalised(F.conv2d(y, project[0].weight), project[1])
+    torch.testing.assert_close(block(X), y)
+    assert (y < 0).any(), "the projection is linear"
+
+
+def test_inverted_residual_of_expansion_1_has_no_first_convolution() -> None:
+    block = InvertedResidual(8, 12, expand=1, act=nn.ReLU6)
+    assert [type(part) for part in block] == [ConvBN, ConvBN]
+    assert block[0][0].groups == 8
+    assert isinstance(block[0][2], nn.ReLU6)
+
+
+def test_basic_block(enliven) -> None:
+    block = enliven(BasicBlock(8, 12, stride=2))
+    (conv1, norm1, _), (conv2, norm2, _) = block
+    y = F.relu(normalised(F.conv2d(X, conv1.weight, stride=2, padding=1), norm1))
+    y = F.relu6(normalised(F.conv2d(y, conv2.weight, padding=1), norm2))
+    torch.testing.assert_close(block(X), y)
+
+
+def test_no_block_changes_its_input(enliven) -> None:
+    before = X.clone()
+    for block in (ConvBN(8, 8), InvertedResidual(8, 8), BasicBlock(8, 8), Residual(ConvBN(8, 8)), Zero()):
+        with torch.no_grad():
+            enliven(block)(X)
+        assert torch.equal(X, before)
+
+
+def test_residual(enliven) -> None:
+    body = enliven(ConvBN(8, 8, 3))
+    torch.testing.assert_close(Residual(body)(X), X + body(X))
+    assert isinstance(residual(body), Residual)
+    torch.testing.assert_close(Residual(Zero())(X), residual(Zero())(X))
+    assert type(residual(Zero())) is nn.Identity
+
+
+def test_zero() -> None:
+    y = Zero()(X)
+    assert y.shape == X.shape
+    assert y.dtype == X.dtype
+    assert not y.any()
