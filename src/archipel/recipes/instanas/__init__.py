@@ -8,11 +8,16 @@ run trains the controls that say what this was worth.
 
 from __future__ import annotations
 
+import os
+import time
+from functools import partial
 from typing import Any
 
 import torch
 
 from archipel.cost import Device, LatencyTable
+from archipel.instance.code_cost import CodeCost
+from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
 from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
 from archipel.recipes.instanas.judging import contestants, test, time_all
@@ -21,6 +26,7 @@ from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.instanas.stages import check_target, fine_tune_variant, latency_table, pretrained, search
 from archipel.recipes.instanas.study import Study, open_space
 from archipel.run.folder import RunFolder
+from archipel.run.jobs import Job, run_jobs
 from archipel.space import SpaceFunction
 from archipel.tasks.classification import Classification
 
@@ -57,6 +63,7 @@ def run(
         OptionError: `target_ms` is below the cheapest child.
         TableError: the table is not of this device, space or batch size.
     """
+    begin = time.monotonic()
     space = open_space(task, space_function, settings.network)
     study = Study(folder, task, device, space, settings, seed, progress, table)
     with device.use():
@@ -64,23 +71,19 @@ def run(
         routed, static = study.cost(measured, controlled=True), study.cost(measured, controlled=False)
         check_target(routed, target_ms)
         graph, pretraining = pretrained(study)
-        searches = {s: search(study, graph, routed, s, target_ms) for s in range(seeds)}
+        jobs = [job for s in range(seeds) for job in _jobs_of(study, graph, routed, static, s, target_ms)]
+        run_jobs(
+            jobs,
+            workers=_workers(settings, device),
+            progress=progress,
+            title="searches and baselines",
+            total=sum(job.weight for job in jobs) + seeds * settings.finetuning.variants * _weight_of_variant(settings),
+        )
         del graph
-        subsets_only = all(choice.kind == "subset" for choice in space.choices)
+        searches = {s: study.done(f"search-{s}") for s in range(seeds)}
         everyone = []
-        for s, done in searches.items():
-            chosen: dict[str, int] = done["chosen"]
-            contrasted = _spread(list(chosen), settings.baselines.contrasted)
-            for name, epoch in chosen.items():
-                fine_tune_variant(study, s, name, epoch)
-                static_child(study, s, name, epoch, routed=routed, static=static)
-                if name in contrasted:
-                    random_policy(study, s, name, epoch, routed=routed, static=static)
-                    if subsets_only:
-                        union(study, s, name, epoch, static=static)
-            for width in settings.baselines.widths:
-                mobilenet(study, width, s)
-            everyone += contestants(study, s, chosen, contrasted)
+        for s, found in searches.items():
+            everyone += contestants(study, s, found["chosen"], _contrasted(settings, found["chosen"]))
         timed = study.once("timing", lambda: time_all(study, everyone))
         details: dict[str, dict[str, torch.Tensor]] = {}
 
@@ -96,15 +99,66 @@ def run(
         for one in everyone
     }
     preset = next((name for name, known in PRESETS.items() if known == settings), "own settings")
-    result = result_of(study, measured, rows, pretraining, searches, preset)
+    result = result_of(study, measured, rows, pretraining, searches, preset, seconds=time.monotonic() - begin)
     folder.write_json("result.json", result)
     return result
 
 
-def _spread(names: list[str], count: int) -> list[str]:
-    """`count` of the names, spread evenly, ends first."""
+def _jobs_of(
+    study: Study, graph: MetaGraph, routed: CodeCost, static: CodeCost, seed: int, target_ms: float | None
+) -> list[Job]:
+    """What one seed has to do: its search, then for each variant fine-tuning and controls; and MobileNetV2."""
+    settings = study.settings
+
+    def searched(progress: Progress) -> None:
+        search(study.reporting_to(progress), graph, routed, seed, target_ms)
+
+    def variant(name: str, epoch: int, is_contrasted: bool, progress: Progress) -> None:
+        own = study.reporting_to(progress)
+        fine_tune_variant(own, seed, name, epoch)
+        static_child(own, seed, name, epoch, routed=routed, static=static)
+        if is_contrasted:
+            random_policy(own, seed, name, epoch, routed=routed, static=static)
+            if all(choice.kind == "subset" for choice in study.space.choices):
+                union(own, seed, name, epoch, static=static)
+
+    def variants() -> list[Job]:
+        chosen: dict[str, int] = study.done(f"search-{seed}")["chosen"]
+        contrasted = _contrasted(settings, chosen)
+        weight = _weight_of_variant(settings)
+        return [
+            Job(f"variant {name}, seed {seed}", partial(variant, name, epoch, name in contrasted), weight)
+            for name, epoch in chosen.items()
+        ]
+
+    def trained(width: float, progress: Progress) -> None:
+        mobilenet(study.reporting_to(progress), width, seed)
+
+    epochs = settings.pretraining.epochs + settings.search.epochs + settings.finetuning.epochs
+    return [
+        Job(f"search, seed {seed}", searched, 1.5 * settings.search.epochs, variants),
+        *(
+            Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(trained, width), 0.2 * epochs)
+            for width in settings.baselines.widths
+        ),
+    ]
+
+
+def _weight_of_variant(settings: Settings) -> float:
+    return 3.0 * settings.finetuning.epochs
+
+
+def _workers(settings: Settings, device: Device) -> int:
+    if settings.jobs.workers:
+        return settings.jobs.workers
+    return len(os.sched_getaffinity(0)) if device.torch_device.type == "cpu" else 1
+
+
+def _contrasted(settings: Settings, chosen: dict[str, int]) -> list[str]:
+    """The variants that are also compared with their union and with random policies: spread evenly, ends first."""
+    names, count = list(chosen), settings.baselines.contrasted
     if count >= len(names):
         return names
-    if count == 1:
-        return names[:1]
+    if count < 2:
+        return names[:count]
     return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]

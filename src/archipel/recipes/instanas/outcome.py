@@ -90,8 +90,14 @@ def result_of(
     pretraining: Mapping[str, Any],
     searches: Mapping[int, Mapping[str, Any]],
     preset: str,
+    *,
+    seconds: float,
 ) -> dict[str, Any]:
-    """Everything the report shows, in plain values (`result.json`)."""
+    """Everything the report shows, in plain values (`result.json`).
+
+    Args:
+        seconds: wall-clock of the last uninterrupted piece.
+    """
     task, folder = study.task, study.folder
     history = pretraining["history"]
     curves = {
@@ -114,8 +120,8 @@ def result_of(
         "preset": preset,
         "started": folder.started,
         "finished": finished.isoformat(timespec="seconds"),
-        "seconds": sum(row["seconds"] for row in study.timings),
-        "stages": study.timings,
+        "seconds": seconds,
+        "stages": [{"name": name, "seconds": study.done(name)["stage_seconds"]} for name in folder.stages],
         "environment": {**environment(), "threads": study.device.threads},
         "task": {
             "name": task.spec.name,

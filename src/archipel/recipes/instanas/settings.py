@@ -10,7 +10,7 @@ from archipel.errors import OptionError
 from archipel.instance.search import SearchOptions
 from archipel.sharing.training import Optimisation
 
-__all__ = ["PRESETS", "Baselines", "Finetuning", "Latency", "Network", "Pretraining", "Settings", "preset_for"]
+__all__ = ["PRESETS", "Baselines", "Finetuning", "Jobs", "Latency", "Network", "Pretraining", "Settings", "preset_for"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,14 @@ class Pretraining(Optimisation):
     keep_spread: bool = True
     """Every sample draws its own probability between that one and 1, so that cheap children are trained too."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs < 1:
+            raise OptionError(f"pretraining.epochs is {self.epochs}; give 1 or more")
+        for name in ("keep_final", "keep_start"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise OptionError(f"pretraining.{name} is {getattr(self, name):g}; give a share from 0 to 1")
+
 
 @dataclass(frozen=True)
 class Finetuning(Optimisation):
@@ -51,8 +59,9 @@ class Finetuning(Optimisation):
     """How many points of the frontier (A, B, …)."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.variants <= 26:
-            raise OptionError(f"finetuning.variants is {self.variants}; give 1 to 26")
+        super().__post_init__()
+        if not 1 <= self.variants <= 25:  # a letter is left for a target latency's
+            raise OptionError(f"finetuning.variants is {self.variants}; give 1 to 25")
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,18 @@ class Latency(TableSettings):
 
 
 @dataclass(frozen=True)
+class Jobs:
+    """How the seeds, variants and baselines share the machine."""
+
+    workers: int = 0
+    """Processes side by side, one thread each; 0: one per core on a CPU, one on a GPU. Results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise OptionError(f"jobs.workers is {self.workers}; give 1 or more, or 0 for one per core")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it."""
 
@@ -93,6 +114,7 @@ class Settings:
     search: SearchOptions = field(default_factory=SearchOptions)
     finetuning: Finetuning = field(default_factory=Finetuning)
     baselines: Baselines = field(default_factory=Baselines)
+    jobs: Jobs = field(default_factory=Jobs)
 
 
 PRESETS: dict[str, Settings] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,7 +44,6 @@ class Study:
     seed: int
     progress: Progress
     given_table: LatencyTable | None = None
-    timings: list[dict[str, Any]] = field(default_factory=list)
 
     def once(self, stage: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of a stage: kept from before, or worked out now and kept."""
@@ -53,8 +52,17 @@ class Study:
             begin = time.perf_counter()
             result = work()
             done = self.folder.mark_done(stage, {**result, "stage_seconds": time.perf_counter() - begin})
-        self.timings.append({"name": stage, "seconds": done["stage_seconds"]})
         return done
+
+    def done(self, stage: str) -> dict[str, Any]:
+        """The result of a stage that must be done."""
+        done = self.folder.stage_done(stage)
+        assert done is not None, stage
+        return done
+
+    def reporting_to(self, progress: Progress) -> Study:
+        """The same study, its progress shown elsewhere (in a job of its own)."""
+        return replace(self, progress=progress)
 
     def seed_of(self, *parts: object) -> int:
         """A seed for one purpose, different for each and the same in every continuation."""
