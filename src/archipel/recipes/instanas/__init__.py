@@ -73,7 +73,7 @@ def run(
         graph, pretraining = pretrained(study)
         jobs = [job for s in range(seeds) for job in _jobs_of(study, graph, routed, static, s, target_ms)]
         run_jobs(
-            jobs,
+            sorted(jobs, key=lambda job: -job.weight),  # longest first: both cores end at about the same time
             workers=_workers(settings, device),
             progress=progress,
             title="searches and baselines",
