@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from archipel.cli.overrides import given, overriding, replaced
+from archipel.cli.overrides import given, overriding
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,6 @@ def test_what_was_given_is_nested():
     made = overriding(Settings())
     search = overriding(Search())
     assert given(made(search=search(epochs=0, fix=False))) == {"search": {"epochs": 0, "fix": False}}
-
-
-def test_replaced_finds_differences_only():
-    stored = {"a": 1, "b": {"c": [1, 2], "d": 2}}
-    assert replaced(stored, {"a": 1, "b": {"c": (1, 2)}}) == []
-    assert replaced(stored, {"b": {"d": 3, "e": 4}}) == [("b.d", 2, 3), ("b.e", None, 4)]
 
 
 def test_settings_must_be_a_dataclass():

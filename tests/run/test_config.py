@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archipel.errors import OptionError
-from archipel.run.config import from_dict, merge, read_yaml, to_dict
+from archipel.run.config import from_dict, merge, read_yaml, replaced, to_dict
 
 
 @dataclass(frozen=True)
@@ -134,3 +134,9 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(OptionError, match=r"cannot read|no YAML"):
         read_yaml(tmp_path / "b.yaml")
+
+
+def test_replaced_finds_differences_only():
+    stored = {"a": 1, "b": {"c": [1, 2], "d": 2}}
+    assert replaced(stored, {"a": 1, "b": {"c": (1, 2)}}) == []
+    assert replaced(stored, {"b": {"d": 3, "e": 4}}) == [("b.d", 2, 3), ("b.e", None, 4)]

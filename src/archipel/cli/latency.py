@@ -2,25 +2,25 @@
 
 # Annotations are real objects here, because one is made from the settings of a table.
 
-import json as json_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from archipel import cost
-from archipel.cli.network import here, input_shape, open_space, open_task, space_options
+from archipel.cli.network import input_shape, open_space, space_options
 from archipel.cli.output import facts, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
 from archipel.cost import Device, Fidelity, LatencyTable, TableSettings
-from archipel.errors import OptionError, TableError
+from archipel.errors import OptionError
+from archipel.recipes.job import here, open_task, stored
 from archipel.report.wording import plain
 from archipel.run.atomic import storage_error
 from archipel.run.config import merge
 from archipel.run.console import Terminal, table
 from archipel.spaces import SPACES
 
-__all__ = ["build", "check", "show", "stored"]
+__all__ = ["build", "check", "show"]
 
 _SETTINGS = TableSettings()
 _OVERRIDES = overriding(_SETTINGS)
@@ -147,24 +147,6 @@ def show(file: Path, *, json: Flag = False) -> None:
     """
     content = stored(file)
     give(content, json, lambda: _show(file, content))
-
-
-def stored(file: Path) -> dict[str, Any]:
-    """A table's content as it is on disk.
-
-    Raises:
-        TableError: there is no such file, or it is no latency table.
-    """
-    try:
-        content = json_.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TableError(f"there is no latency table {file}; 'archipel latency build' makes one") from None
-    except (OSError, ValueError) as error:
-        raise TableError(f"latency table {file} cannot be read ({error})") from error
-    needed = {"space", "device", "batch", "input_shape", "units", "base", "fidelity", "date"}
-    if not isinstance(content, dict) or not needed <= content.keys():
-        raise TableError(f"{file} is no latency table; 'archipel latency build' makes one")
-    return content
 
 
 def _show(file: Path, content: dict[str, Any]) -> None:

@@ -1,8 +1,7 @@
-"""Which data, space, network and device a command is about, from the words on the command line."""
+"""Which space and network a command is about, from the words on the command line."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import random
 from collections.abc import Mapping
@@ -12,59 +11,12 @@ from typing import Any
 import yaml
 
 from archipel.architecture import Architecture
-from archipel.cost.device import Device, choose_threads
 from archipel.errors import ArchitectureError, OptionError
-from archipel.progress import Progress
 from archipel.space import Space
 from archipel.spaces import resolve
-from archipel.tasks import TASKS, Classification, load
+from archipel.tasks import Classification
 
-__all__ = [
-    "absolute_data",
-    "absolute_space",
-    "architecture_for",
-    "here",
-    "input_shape",
-    "open_space",
-    "open_task",
-    "space_options",
-]
-
-
-def open_task(
-    data: str,
-    *,
-    images: int | None = None,
-    test_images: int | None = None,
-    size: int | None = None,
-    seed: int = 0,
-    progress: Progress,
-) -> Classification:
-    """The task of `--data`: a name or a folder.
-
-    Raises:
-        OptionError: the data set's files must be given as a folder. Otherwise as `archipel.tasks.load`.
-    """
-    if data in TASKS and "root" in inspect.signature(TASKS[data]).parameters:
-        raise OptionError(f"'{data}' is read from files of yours; name their folder with --data FOLDER")
-    task = load(data, images=images, test_images=test_images, size=size, seed=seed, progress=progress)
-    if task.skipped:
-        shown = "; ".join(f"{skip.path} ({skip.why})" for skip in task.skipped[:5])
-        more = f"; and {len(task.skipped) - 5} more" if len(task.skipped) > 5 else ""
-        progress.alarm(f"{len(task.skipped)} unreadable files are left out: {shown}{more}")
-    return task
-
-
-def absolute_data(data: str) -> str:
-    """A folder's full path, so that the run can go on from elsewhere; a name, or what is no folder, stays."""
-    folder = Path(data).expanduser()
-    return str(folder.resolve()) if data not in TASKS and folder.exists() else data
-
-
-def absolute_space(name: str) -> str:
-    """`file.py:function` with the file's full path; a name stays."""
-    path, colon, function = name.rpartition(":")
-    return f"{Path(path).expanduser().resolve()}:{function}" if colon else name
+__all__ = ["architecture_for", "input_shape", "open_space", "space_options"]
 
 
 def space_options(options: Mapping[str, str] | None, *, width: float | None = None) -> dict[str, Any]:
@@ -119,13 +71,3 @@ def input_shape(space: Space) -> tuple[int, int, int]:
     """`[C, H, W]` of the images the space was made for; the published spaces' 3×32×32 where it does not say."""
     side = space.options.get("size", 32)
     return space.options.get("channels", 3), side, side
-
-
-def here(device: str, threads: int | None, progress: Progress) -> Device:
-    """The device, with the CPU threads that are fastest on it where none are named."""
-    where = Device.parse(device, threads)
-    if threads is not None or where.name != "cpu":
-        return where
-    choice = choose_threads()
-    progress.say(choice.sentence())
-    return Device.parse(device, choice.threads)

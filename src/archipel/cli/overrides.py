@@ -12,7 +12,7 @@ import cyclopts
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
-__all__ = ["Whole", "given", "overriding", "replaced"]
+__all__ = ["Whole", "given", "overriding"]
 
 
 class _Nothing:
@@ -83,18 +83,6 @@ def given(overrides: Any) -> dict[str, Any]:
         if value is not None:
             found[field.name] = None if value is _NOTHING else value
     return found
-
-
-def replaced(stored: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Where `changes` differ from `stored`: (dotted name, stored, given)."""
-    different = []
-    for name, value in changes.items():
-        held = stored.get(name)
-        if isinstance(value, dict) and isinstance(held, dict):
-            different += replaced(held, value, f"{prefix}{name}.")
-        elif (list(value) if isinstance(value, tuple) else value) != held:
-            different.append((f"{prefix}{name}", held, value))
-    return different
 
 
 def _documented(cls: type) -> list[Any]:

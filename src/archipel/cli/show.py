@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from archipel.cli.network import architecture_for, input_shape, open_space, open_task, space_options
+from archipel.cli.network import architecture_for, input_shape, open_space, space_options
 from archipel.cli.output import facts, give, quoted
 from archipel.cli.overrides import Whole
 from archipel.cost.complexity import layers, madds, parameters
 from archipel.errors import OptionError
+from archipel.recipes.job import open_task
 from archipel.report.wording import count
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder

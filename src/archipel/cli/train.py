@@ -11,24 +11,17 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from archipel.architecture import Architecture
-from archipel.cli.network import (
-    absolute_data,
-    absolute_space,
-    architecture_for,
-    here,
-    open_space,
-    open_task,
-    space_options,
-)
+from archipel.cli.network import architecture_for, open_space, space_options
 from archipel.cli.output import command_line, facts, give, quoted
-from archipel.cli.overrides import Whole, given, overriding, replaced
+from archipel.cli.overrides import Whole, given, overriding
 from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.progress import Progress
+from archipel.recipes.job import absolute_data, absolute_space, here, open_task
 from archipel.recipes.train import train_network
 from archipel.report.wording import count, duration, percent
 from archipel.run.atomic import StorageError
-from archipel.run.config import from_dict, merge, to_dict
+from archipel.run.config import from_dict, merge, replaced, to_dict
 from archipel.run.console import Terminal
 from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation

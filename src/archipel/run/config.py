@@ -17,7 +17,7 @@ import yaml
 
 from archipel.errors import ArchipelError, OptionError, did_you_mean
 
-__all__ = ["from_dict", "merge", "read_yaml", "to_dict"]
+__all__ = ["from_dict", "merge", "read_yaml", "replaced", "to_dict"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,18 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, source: str = "settings"
 def merge(base: T, changes: Mapping[str, Any], *, source: str = "settings") -> T:
     """`base` with the nested `changes` applied, checked as `from_dict` checks."""
     return _build(type(base), _held(base), changes, source, "")
+
+
+def replaced(stored: Mapping[str, Any], changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Where the nested `changes` differ from `stored`: (dotted name, stored, given)."""
+    different = []
+    for name, value in changes.items():
+        held = stored.get(name)
+        if isinstance(value, dict) and isinstance(held, dict):
+            different += replaced(held, value, f"{prefix}{name}.")
+        elif (list(value) if isinstance(value, tuple) else value) != held:
+            different.append((f"{prefix}{name}", held, value))
+    return different
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
