@@ -23,11 +23,11 @@ FLOORS = [
     {"metagraph", "cost", "tasks", "spaces", "nn"},
     {"instance", "evolve", "strategies", "evaluators", "sharing"},
     {"recipes"},
-    {"cli"},
+    {"api", "cli"},
 ]
-# Beside the house: they read anything below the recipes, and only recipes and the command line know them.
+# Beside the house: they read anything below the recipes, and only recipes and what a user calls know them.
 BESIDE = {"run", "report", "deploy"}
-MAY_KNOW_THOSE = {"recipes", "cli"} | BESIDE
+MAY_KNOW_THOSE = {"recipes", "api", "cli"} | BESIDE
 
 FLOOR_OF = {unit: i for i, units in enumerate(FLOORS) for unit in units} | dict.fromkeys(BESIDE, len(FLOORS) - 2)
 
