@@ -1,0 +1,345 @@
+"""Measure a latency table, complete it, and check it later."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from archipel.architecture import Architecture
+from archipel.cost.calibration import fit
+from archipel.cost.device import Device
+from archipel.cost.fidelity import Fidelity, score
+from archipel.cost.latency_table import LatencyTable, Reference, Unit
+from archipel.cost.measure import Clock, clock_of, measure
+from archipel.cost.session import Measured, Nursery, measure_children
+from archipel.cost.spread import covering, spread_sample
+from archipel.cost.units import BASE, keys_of, scheme_of
+from archipel.errors import OptionError, TableError
+from archipel.progress import SILENT, Progress
+from archipel.space import Space
+
+__all__ = ["TableSettings", "build", "check", "measure_controller", "measure_missing"]
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How much is measured. The defaults took 11 s for a 7-layer space of 8×8 images on one core of 2.6 GHz."""
+
+    cover: int = 4
+    """In how many networks at least every option is measured."""
+    probed: int = 24
+    """Fewest networks measured unit by unit."""
+    calibrating: int = 24
+    """Networks the line is fitted to; 24 support an interval of 96 %."""
+    held_out: int = 30
+    """Networks the table is judged on."""
+    rounds: int = 24
+    """Timed passes of each network; the figure kept is their lower decile."""
+    seconds: float = 120.0
+    """Fewer rounds are done, but at least 12, when all rounds would take longer than this."""
+    level: float = 0.9
+    """Of the prediction intervals that are judged."""
+
+    def __post_init__(self) -> None:
+        for name in ("cover", "probed", "calibrating", "held_out", "rounds"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"table setting {name} is {getattr(self, name)}; give at least 1")
+
+
+def build(
+    space: Space,
+    device: Device,
+    *,
+    input_shape: tuple[int, int, int],
+    batch: int = 1,
+    settings: TableSettings | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    clock: Clock | None = None,
+) -> LatencyTable:
+    """Measure the latency table of a space on a device.
+
+    Three sets of random architectures are built and take turns in one session: some with a probe on every part
+    (the entries), some whole (the calibration), some whole that are never used but to judge the result.
+
+    Args:
+        input_shape: `[C, H, W]` of an image.
+        batch: images in a pass.
+        seed: draws the architectures, their weights, the inputs and the order of measuring.
+        clock: another clock than the device's own (an arithmetic one in tests).
+
+    Raises:
+        TableError: the space has too few architectures to be worth a table.
+    """
+    settings = settings or TableSettings()
+    rng = random.Random(seed)
+    probed, calibrating, held_out, drawn = _draw(space, settings, rng)
+    nursery = Nursery(space, device, (batch, *input_shape), seed)
+    progress.say(
+        f"latency table of '{space.name}' on {device.describe()}, batch {batch}: {len(probed)} networks by part, "
+        f"{len(calibrating)} to calibrate, {len(held_out)} to judge"
+    )
+    parts, whole, rounds = measure_children(
+        nursery,
+        probed,
+        [*calibrating, *held_out],
+        rounds=settings.rounds,
+        seconds=settings.seconds,
+        rng=rng,
+        clock=clock,
+        progress=progress,
+        title="Measuring latency",
+    )
+    samples = _by_key(parts, nursery)
+    base = samples.pop(BASE)
+    units = {key: _unit(values) for key, values in samples.items()}
+    references = tuple(Reference(child.architecture, child.ms) for child in whole[: len(calibrating)])
+    table = LatencyTable(
+        space=space,
+        scheme=scheme_of(space),
+        device_name=device.name,
+        fingerprint=device.fingerprint(),
+        batch=batch,
+        input_shape=input_shape,
+        base=_unit(base),
+        units=units,
+        calibration=fit([], [], base=_unit(base).ms),
+        fidelity=_NOTHING_JUDGED,
+        references=references,
+        seen=frozenset(a.key for a in (*probed, *calibrating, *held_out)),
+        rounds=rounds,
+        seed=seed,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    lacking = [a for a in (*calibrating, *held_out) if table.missing(a)]
+    if lacking:
+        table = measure_missing(table, device, lacking, seed=seed, progress=progress, clock=clock)
+    entries = [sum(table.units[key].ms for key in table.keys(r.architecture)) for r in references]
+    table = replace(table, calibration=fit(entries, [r.ms for r in references], base=table.base.ms))
+    judged = _judge(table, whole[len(calibrating) :], settings.level, drawn)
+    progress.say(judged.sentence())
+    return replace(table, fidelity=judged)
+
+
+def check(
+    table: LatencyTable,
+    device: Device,
+    *,
+    networks: int = 30,
+    drawn: Literal["uniform", "spread"] = "uniform",
+    rounds: int = 40,
+    level: float = 0.9,
+    seed: int = 1,
+    progress: Progress = SILENT,
+    clock: Clock | None = None,
+) -> Fidelity:
+    """Judge a table on fresh networks, which it was neither made nor judged with before.
+
+    Eight of its calibration networks are measured again among them, to tell how fast the machine is now.
+
+    Raises:
+        TableError: the table is of another device, or the space has no fresh architecture left.
+    """
+    if dict(table.fingerprint) != device.fingerprint():
+        raise TableError(
+            f"the latency table was measured on {dict(table.fingerprint)} and this is {device.fingerprint()}; "
+            "build one here with 'archipel latency build'"
+        )
+    rng = random.Random(seed)
+    fresh: dict[Architecture, None] = {}
+    for _ in range(100 * networks):
+        architecture = table.space.sample(rng) if drawn == "uniform" else spread_sample(table.space, rng)
+        if architecture.key not in table.seen and len(fresh) < networks:
+            fresh[architecture] = None
+    if not fresh:
+        raise TableError(
+            f"space '{table.space.name}' has no architecture that its table was not made with; "
+            "its fidelity is what the build reported"
+        )
+    table = measure_missing(table, device, fresh, seed=seed, progress=progress, clock=clock)
+    references = _speed_references(table)
+    nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
+    _, whole, _ = measure_children(
+        nursery,
+        [],
+        [*fresh, *(r.architecture for r in references)],
+        rounds=rounds,
+        rng=rng,
+        clock=clock,
+        progress=progress,
+        title="Checking the latency table",
+    )
+    again = whole[len(fresh) :]
+    speed = statistics.median(now.ms / then.ms for now, then in zip(again, references))
+    if abs(speed - 1) > 0.1:
+        progress.alarm(f"the machine takes {speed:.2f} × the time it took when the table was measured")
+    return _judge(table, whole[: len(fresh)], level, drawn, speed)
+
+
+def measure_missing(
+    table: LatencyTable,
+    device: Device,
+    architectures: Iterable[Architecture],
+    *,
+    rounds: int = 30,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    clock: Clock | None = None,
+) -> LatencyTable:
+    """The table with entries for every part of `architectures`: what it lacks is measured in place.
+
+    Reference networks are probed in the same session; where their parts take longer or shorter than the
+    table says, the new entries are scaled to the table's time. A table that lacks nothing comes back as it is.
+    """
+    lacking: list[Architecture] = []
+    known = set(table.units)
+    for architecture in architectures:
+        keys = set(table.keys(architecture))
+        if not keys <= known:
+            lacking.append(architecture)
+            known |= keys
+    if not lacking:
+        return table
+    nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
+    children = [*lacking, *(r.architecture for r in _speed_references(table) if not table.missing(r.architecture))]
+    parts, _, _ = measure_children(
+        nursery,
+        children,
+        [],
+        rounds=rounds,
+        rng=random.Random(seed),
+        clock=clock,
+        progress=progress,
+        title="Measuring missing entries",
+    )
+    samples = _by_key(parts, nursery)
+    del samples[BASE]
+    medians = {key: statistics.median(values) for key, values in samples.items()}
+    ratios = [medians[key] / table.units[key].ms for key in medians if table.units.get(key, _unit([0.0])).ms > 0]
+    speed = statistics.median(ratios) if ratios else 1.0
+    new = {key: _unit([value / speed for value in values]) for key, values in samples.items() if key not in table.units}
+    return replace(table, units={**table.units, **new})
+
+
+def measure_controller(
+    table: LatencyTable,
+    device: Device,
+    controller: nn.Module,
+    *,
+    rounds: int = 60,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> LatencyTable:
+    """The table with the controller's own entry: one pass of a batch of the table's input shape.
+
+    Timed by turns with reference networks, by which it is scaled to the machine's speed at the table's time.
+    """
+    references = _speed_references(table)
+    nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
+    ready = device.prepare(controller)
+    candidates = {str(i): partial(nursery.build(r.architecture), nursery.inputs) for i, r in enumerate(references)}
+    timings = measure(
+        {"controller": partial(ready, nursery.inputs), **candidates},
+        device,
+        rounds=rounds,
+        rng=random.Random(seed),
+        clock=clock or clock_of(device),
+    )
+    speed = statistics.median(timings[str(i)].ms / r.ms for i, r in enumerate(references))
+    return table.with_controller(timings["controller"].ms / speed)
+
+
+_NAN = float("nan")
+_NOTHING_JUDGED = Fidelity(0, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, ())
+
+
+def _judge(table: LatencyTable, children: Sequence[Measured], level: float, drawn: str, speed: float = 1.0) -> Fidelity:
+    n = len(table.calibration.residuals)
+    level = min(level, n / (n + 1))  # a tiny space has few calibration networks; the level judged is reported
+    return score(
+        [table.predict(child.architecture) for child in children],
+        [child.ms for child in children],
+        margin=table.calibration.margin(level),
+        nominal=level,
+        drawn=drawn,
+        speed=speed,
+    )
+
+
+def _by_key(parts: Sequence[Measured], nursery: Nursery) -> dict[str, list[float]]:
+    """Key → its milliseconds in each network that holds it (of one occurrence, where it occurs several times)."""
+    samples: dict[str, list[float]] = defaultdict(list)
+    for child in parts:
+        times = Counter(keys_of(nursery.space, child.architecture, nursery.input_shape))
+        for key, ms in child.units.items():
+            samples[key].append(ms / max(times[key], 1))
+    return dict(samples)
+
+
+def _unit(values: Sequence[float]) -> Unit:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Unit(float(middle), float(high - low) / 2, len(values))
+
+
+def _speed_references(table: LatencyTable, count: int = 8) -> list[Reference]:
+    """`count` of the calibration networks, from the fastest to the slowest."""
+    ordered = sorted(table.references, key=lambda reference: reference.ms)
+    places = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [ordered[place] for place in places]
+
+
+def _draw(
+    space: Space, settings: TableSettings, rng: random.Random
+) -> tuple[list[Architecture], list[Architecture], list[Architecture], str]:
+    """Architectures to probe, to calibrate with and to judge on; no one to judge on is among the others."""
+    widest = max((len(choice.options) for choice in space.choices), default=1)
+    probing = max(settings.probed, settings.cover * widest)
+    if space.size < 2 * (probing + settings.calibrating + settings.held_out):
+        return _split(space, settings, probing, rng)
+    held_out: dict[Architecture, None] = {}
+    while len(held_out) < settings.held_out:
+        uniform = len(held_out) < settings.held_out // 2
+        held_out[space.sample(rng) if uniform else spread_sample(space, rng)] = None
+    taken = frozenset(held_out)
+    probed = covering(space, probing, rng, avoid=taken)
+    calibrating = covering(space, settings.calibrating, rng, avoid=taken | frozenset(probed))
+    return probed, calibrating, list(held_out), "half uniform, half spread"
+
+
+def _split(
+    space: Space, settings: TableSettings, probing: int, rng: random.Random
+) -> tuple[list[Architecture], list[Architecture], list[Architecture], str]:
+    """The same for a space so small that calibration must use the probed architectures again."""
+    everything = list(space)
+    rng.shuffle(everything)
+    met = Counter(pair for a in everything for pair in _pairs(a))
+    held_out: list[Architecture] = []
+    for architecture in everything:
+        mine = Counter(_pairs(architecture))
+        if len(held_out) < min(settings.held_out, len(everything) // 3) and all(met[p] > 2 for p in mine):
+            held_out.append(architecture)
+            met -= mine
+    rest = [architecture for architecture in everything if architecture not in held_out]
+    if len(held_out) < 2 or len(rest) < 4:
+        raise TableError(
+            f"space '{space.name}' has {space.size} architectures, too few for a latency table; time them with "
+            "archipel.cost.measure"
+        )
+    return rest[:probing], rest[-settings.calibrating :], held_out, "uniform"
+
+
+def _pairs(architecture: Architecture) -> list[tuple[str, object]]:
+    return [
+        (name, option)
+        for name, value in architecture.items()
+        for option in (value if isinstance(value, tuple) else (value,))
+    ]

@@ -1,0 +1,113 @@
+"""How close predictions of latency are to what the device measures, on networks they have never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Fidelity", "kendall_tau", "score"]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Predicted against measured latency of `n` held-out networks."""
+
+    n: int
+    mape: float
+    """Mean |predicted − measured| / measured, per cent."""
+    median_error: float
+    """Median of the same, per cent."""
+    worst_error: float
+    """Largest of the same, per cent."""
+    tau: float
+    """Kendall's τ_b between predicted and measured; NaN where one of them is constant."""
+    coverage: float
+    """Share of the measured latencies inside their predicted interval, per cent."""
+    nominal: float
+    """The share there should be, per cent."""
+    pairs: tuple[tuple[float, float], ...]
+    """(predicted, measured), ms."""
+    drawn: str = "uniform"
+    """How the networks were drawn: `uniform`, `spread`, or `half uniform, half spread`."""
+    speed: float = 1.0
+    """Latency of the table's reference networks now, over then: above 1 the machine has become slower."""
+    mape_at_speed: float = float("nan")
+    """`mape` after dividing what was measured by `speed`: the table's own error, without the machine's."""
+    coverage_at_speed: float = float("nan")
+    """`coverage` after the same division."""
+
+    def sentence(self) -> str:
+        """The figures in words, for a person."""
+        told = (
+            f"{self.n} held-out networks ({self.drawn}): mean error {self.mape:.1f} % (median "
+            f"{self.median_error:.1f}, worst {self.worst_error:.1f}), Kendall's τ {self.tau:.2f}, "
+            f"{self.coverage:.0f} % inside their {self.nominal:.0f} % interval"
+        )
+        if self.speed == 1:
+            return told
+        return (
+            f"{told}; the machine takes {self.speed:.2f} × the time it took when the table was measured, without "
+            f"which the mean error is {self.mape_at_speed:.1f} % and {self.coverage_at_speed:.0f} % are inside"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; what is no number (τ of a constant) becomes null."""
+        plain = {key: None if value != value else value for key, value in asdict(self).items()}
+        return {**plain, "pairs": [list(pair) for pair in self.pairs]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Fidelity:
+        fields: dict[str, Any] = {key: float("nan") if value is None else value for key, value in data.items()}
+        fields["pairs"] = tuple((float(predicted), float(measured)) for predicted, measured in data["pairs"])
+        return cls(**fields)
+
+
+def score(
+    predicted: Sequence[float],
+    measured: Sequence[float],
+    *,
+    margin: float,
+    nominal: float,
+    drawn: str = "uniform",
+    speed: float = 1.0,
+) -> Fidelity:
+    """Judge predictions.
+
+    Args:
+        predicted: ms, one a network.
+        measured: ms, in the same order.
+        margin: relative half-width of the predicted intervals.
+        nominal: share of networks that should be inside, 0 to 1.
+        speed: time the machine takes now for what took 1 when the table was measured.
+    """
+    p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
+    errors = 100 * np.abs(p / m - 1)
+    return Fidelity(
+        n=len(p),
+        mape=float(errors.mean()),
+        median_error=float(np.median(errors)),
+        worst_error=float(errors.max()),
+        tau=kendall_tau(p, m),
+        coverage=float(100 * np.mean(np.abs(m / p - 1) <= margin)),
+        nominal=100 * nominal,
+        pairs=tuple((float(a), float(b)) for a, b in zip(p, m)),
+        drawn=drawn,
+        speed=speed,
+        mape_at_speed=float((100 * np.abs(p * speed / m - 1)).mean()),
+        coverage_at_speed=float(100 * np.mean(np.abs(m / speed / p - 1) <= margin)),
+    )
+
+
+def kendall_tau(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
+    """Kendall's τ_b: (concordant − discordant) pairs over those untied in each, 1 for equal order.
+
+    NaN when all of `x` or all of `y` are equal. O(n²), for the tens to thousands of a report.
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    above = np.triu_indices(len(a), k=1)
+    da, db = np.sign(a[:, None] - a)[above], np.sign(b[:, None] - b)[above]
+    untied = np.sqrt(float((da != 0).sum()) * float((db != 0).sum()))
+    return float((da * db).sum() / untied) if untied else float("nan")

@@ -1,0 +1,87 @@
+"""Devices: parsing, errors, fingerprints, threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from archipel.cost.device import Device, choose_threads
+from archipel.errors import OptionError
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda:x", "", "cuda:-1", "mps"])
+def test_an_unknown_device_is_refused_by_name(text: str) -> None:
+    with pytest.raises(OptionError, match=f"unknown device '{text}'") as caught:
+        Device.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("text", ["cuda", "cuda:0"])
+def test_absent_cuda_is_said(text: str) -> None:
+    with pytest.raises(OptionError, match="needs CUDA"):
+        Device.parse(text)
+
+
+def test_no_threads_is_refused() -> None:
+    with pytest.raises(OptionError, match="0 threads"):
+        Device.parse("cpu", threads=0)
+
+
+def test_frozen_and_equal_by_value() -> None:
+    device = Device.parse("cpu", threads=2)
+    assert device == Device("cpu", 2)
+    assert device.torch_device == torch.device("cpu")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        device.threads = 1  # type: ignore[misc]
+
+
+def test_fingerprint_is_plain_and_tells_thread_counts_apart() -> None:
+    one, two = Device("cpu", 1).fingerprint(), Device("cpu", 2).fingerprint()
+    assert json.loads(json.dumps(one)) == one
+    assert {key for key in one if one[key] != two[key]} == {"threads"}
+    assert one["torch"] == torch.__version__
+    assert one["model"]
+
+
+def test_use_sets_threads_and_puts_them_back_after_an_error() -> None:
+    before = torch.get_num_threads()
+    inside: list[int] = []
+
+    def work() -> None:
+        with Device("cpu", before + 1).use():
+            inside.append(torch.get_num_threads())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        work()
+    assert inside == [before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_prepare_folds_and_leaves_the_original() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+    ready = Device("cpu", 1).prepare(net)
+    assert not ready.training
+    assert len(ready) == 1
+    assert net.training
+    assert len(net) == 2
+
+
+def test_choose_threads_takes_one_it_measured_and_leaves_torch_alone() -> None:
+    before, state = torch.get_num_threads(), torch.get_rng_state()
+    chosen = choose_threads(batch_size=2, seconds=0.0, counts=(1, 2))
+    assert chosen.threads in (1, 2)
+    assert set(chosen.milliseconds) == {1, 2}
+    assert all(ms > 0 for ms in chosen.milliseconds.values())
+    assert f"threads: {chosen.threads}" in chosen.sentence()
+    assert torch.get_num_threads() == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_one_processor_leaves_no_choice() -> None:
+    assert choose_threads(counts=(1,)).threads == 1
