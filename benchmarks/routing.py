@@ -32,7 +32,7 @@ from archipel.spaces import instanas
 
 
 def space_of(macro: str, width: float) -> Space:
-    return Space(instanas, macro=macro, width=width, classes=10, size=32)
+    return Space(instanas, macro=macro, width=width, combine="sum", classes=10, size=32)
 
 
 def graph_of(space: Space) -> MetaGraph:

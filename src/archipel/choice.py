@@ -27,6 +27,8 @@ class Choice:
     """Option names (`op`, `subset`), input positions (`inputs`) or numbers (`value`)."""
     empty: str | None = None
     """`subset`: what an empty selection runs: an option's name, another module's name, or None (not allowed)."""
+    mean: bool = False
+    """`subset`: outputs are averaged instead of summed."""
     k: int = 1
     """`inputs`: how many are taken."""
     parent: str | None = None

@@ -21,7 +21,7 @@ from archipel.architecture import Architecture, Value
 from archipel.choice import Choice
 from archipel.errors import SpaceError
 
-__all__ = ["Choice", "Choose", "Elastic", "Factory", "Place", "Select", "Sum"]
+__all__ = ["Choice", "Choose", "Elastic", "Factory", "Mean", "Place", "Select", "Sum"]
 
 Factory: TypeAlias = Callable[[], nn.Module]
 Number: TypeAlias = int | float
@@ -36,6 +36,14 @@ class Sum(nn.ModuleDict):
         for other in others:
             y = y + other(x)
         return y
+
+
+class Mean(Sum):
+    """y = (1/k) Σ_o f_o(x): the k chosen options of an averaging subset, in the child network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y / len(self) if len(self) > 1 else y
 
 
 class Select(nn.ModuleDict):
@@ -159,12 +167,15 @@ class Choose(ABC):
         """One of several modules."""
 
     @abstractmethod
-    def subset(self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None) -> nn.Module:
+    def subset(
+        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None, mean: bool = False
+    ) -> nn.Module:
         """Several of several modules, their outputs summed (InstaNAS).
 
         Args:
             empty: what an empty selection runs: None (it is not allowed), one of the options by name (the empty
                 selection is then another spelling of that one), or a factory such as `nn.Identity`.
+            mean: average the outputs, so that what follows sees signals of one size however many are chosen.
         """
 
     @abstractmethod
@@ -189,12 +200,15 @@ class ChildReader(Choose):
     def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
         return options[_name(self.architecture[name])]()
 
-    def subset(self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None) -> nn.Module:
+    def subset(
+        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None, mean: bool = False
+    ) -> nn.Module:
         chosen = _several(self.architecture[name])
         if not chosen:
             assert callable(empty)
             return empty()
-        return Sum({option: options[str(option)]() for option in chosen})
+        combined = Mean if mean else Sum
+        return combined({option: options[str(option)]() for option in chosen})
 
     def inputs(self, name: str, edges: int | Sequence[Factory], *, k: int = 1) -> nn.Module:  # noqa: ARG002
         factories = _edges(edges)
@@ -240,7 +254,9 @@ class Recorder(Choose):
     def op(self, name: str, options: Mapping[str, Factory]) -> nn.Module:
         return self._modules(Choice(name, "op", _names(name, options)), options)
 
-    def subset(self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None) -> nn.Module:
+    def subset(
+        self, name: str, options: Mapping[str, Factory], *, empty: str | Factory | None = None, mean: bool = False
+    ) -> nn.Module:
         names = _names(name, options)
         if isinstance(empty, str) and empty not in names:
             raise SpaceError(
@@ -248,12 +264,12 @@ class Recorder(Choose):
                 f"({', '.join(names)}); name one of them or give a factory such as nn.Identity"
             )
         if empty is None or isinstance(empty, str):
-            return self._modules(Choice(name, "subset", names, empty=empty), options)
+            return self._modules(Choice(name, "subset", names, empty=empty, mean=mean), options)
         _check_factory(name, "empty", empty)
         label = getattr(empty, "__name__", "<lambda>").lower()
         if label in (*names, "<lambda>"):
             label = "empty" if "empty" not in names else "(empty)"
-        return self._modules(Choice(name, "subset", names, empty=label), options, empty)
+        return self._modules(Choice(name, "subset", names, empty=label, mean=mean), options, empty)
 
     def inputs(self, name: str, edges: int | Sequence[Factory], *, k: int = 1) -> nn.Module:
         factories = _edges(edges)

@@ -163,7 +163,7 @@ class _Shared(Place):
         y = self._run(chosen[0], x)
         for option in chosen[1:]:
             y = y + self._run(option, x)
-        return y
+        return y / len(chosen) if self.choice.mean and len(chosen) > 1 else y
 
     def _run(self, option: Any, x: Any, rows: Tensor | None = None) -> Tensor:
         own = x[option] if self.choice.kind == "inputs" else x
@@ -198,9 +198,10 @@ class _Shared(Place):
                 return self._run_empty(x)
             if len(none):
                 parts.append((none, self._run_empty(_rows_of(x, none))))
+        count = self._count(route) if self.choice.mean else None
         if not parts:
             assert whole is not None  # a complete code chooses something in every row
-            return whole
+            return whole if count is None else whole / _spread_over(count, whole)
         # Under autocast an identity keeps a wider type than a convolution.
         wide = functools.reduce(torch.promote_types, (p.dtype for _, p in parts))
         if whole is None:
@@ -209,7 +210,12 @@ class _Shared(Place):
             y = whole.to(torch.promote_types(wide, whole.dtype), copy=True)
         for rows, part in parts:
             _add_rows(y, rows, part.to(y.dtype))
-        return y
+        return y if count is None else y.div_(_spread_over(count, y))
+
+    def _count(self, route: _Rows) -> Tensor | None:
+        """How many options each row takes, or None where every row takes one option."""
+        chosen = route.codes[:, route.slices[self.choice.name]].sum(1).clamp_min(1)
+        return None if int(chosen.max()) == 1 else chosen
 
 
 @contextmanager
@@ -223,6 +229,10 @@ def _lone_row_explained(choice: Choice, option: Any) -> Iterator[None]:
             f"only one sample of the batch takes option '{option}' of choice '{choice.name}', where maps are 1×1, so "
             "that batch norm cannot be trained on it; use images large enough to keep maps above 1×1 there"
         ) from error
+
+
+def _spread_over(rows: Tensor, y: Tensor) -> Tensor:
+    return rows.to(y).view(-1, *[1] * (y.dim() - 1))
 
 
 def _rows_of(x: Any, rows: Tensor) -> Any:

@@ -20,6 +20,7 @@ def instanas(
     macro: str | None = None,
     width: float = 1.0,
     shortcut: Literal["shared", "per_op"] = "shared",
+    combine: Literal["mean", "sum"] = "mean",
     classes: int = 10,
     channels: int = 3,
     size: int = 32,
@@ -35,6 +36,8 @@ def instanas(
         width: multiplier of all channel counts, rounded to multiples of 8.
         shortcut: `per_op` adds the layer's input once per active inverted residual, as released (k active
             candidates give k·x + Σf, which batch norm cannot follow); `shared` adds it once.
+        combine: `sum` adds the active candidates, as released; `mean` averages them, so that batch norm downstream
+            serves one active candidate as well as five.
         size: side of the images in pixels.
         dropout: before the classifier.
 
@@ -50,7 +53,9 @@ def instanas(
         c_out = round_channels(stage.channels * width)
         for i in range(stage.layers):
             layers.append(
-                _layer(choose, f"l{len(layers) - 1}", c, c_out, stage.stride if i == 0 else 1, i == 0, shortcut)
+                _layer(
+                    choose, f"l{len(layers) - 1}", c, c_out, stage.stride if i == 0 else 1, i == 0, shortcut, combine
+                )
             )
             c = c_out
     tail = round_channels(skeleton.tail * width)
@@ -64,7 +69,10 @@ def instanas(
     )
 
 
-def _layer(choose: Choose, name: str, c_in: int, c_out: int, stride: int, is_head: bool, shortcut: str) -> nn.Module:
+def _layer(
+    choose: Choose, name: str, c_in: int, c_out: int, stride: int, is_head: bool, shortcut: str, combine: str
+) -> nn.Module:
+    mean = combine == "mean"
     keeps_shape = stride == 1 and c_in == c_out
 
     def inverted(kernel: int, expand: int) -> nn.Module:
@@ -79,7 +87,7 @@ def _layer(choose: Choose, name: str, c_in: int, c_out: int, stride: int, is_hea
         "basic_k3": lambda: BasicBlock(c_in, c_out, stride=stride),
     }
     if is_head:  # A head stays one when a small width makes its channel counts equal.
-        return choose.subset(name, candidates, empty="basic_k3")
+        return choose.subset(name, candidates, empty="basic_k3", mean=mean)
     if shortcut == "per_op":
-        return choose.subset(name, candidates, empty=nn.Identity)
-    return residual(choose.subset(name, candidates, empty=Zero))
+        return choose.subset(name, candidates, empty=nn.Identity, mean=mean)
+    return residual(choose.subset(name, candidates, empty=Zero, mean=mean))

@@ -1,7 +1,7 @@
 """Macro-structures that the mobile spaces share: stem, stages, tail.
 
-`cifar`, `tiny` and `imagenet` are those of InstaNAS' MobileNetV2 skeleton. `compact`, `compact_large` and `digits` are ours, for
-searches that fit two CPU cores: fewer layers, an early stride.
+`cifar`, `tiny` and `imagenet` are those of InstaNAS' MobileNetV2 skeleton. `compact`, `compact_large` and `digits` are
+ours, for searches that fit two CPU cores: fewer layers, an early stride.
 """
 
 from __future__ import annotations

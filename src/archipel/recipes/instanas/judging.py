@@ -70,9 +70,9 @@ def contestants(study: Study, seed: int, chosen: dict[str, int], contrasted: lis
         found.append(Contestant("instanas", name, seed, graph, controller))
         study.folder.checkpoint(found[-1].key).load({"graph": graph, "controller": controller})
         static("static_child", name, f"static-child-{seed}-{name}")
-        if name in contrasted:
-            if all(choice.kind == "subset" for choice in study.space.choices):
-                static("static_union", name, f"static-union-{seed}-{name}")
+        if name in contrasted and study.has_union:
+            static("static_union", name, f"static-union-{seed}-{name}")
+        if name in contrasted and study.has_random_policy:
             done = study.folder.stage_done(f"random-policy-{seed}-{name}")
             assert done is not None
             graph = study.on_device(MetaGraph(study.space))

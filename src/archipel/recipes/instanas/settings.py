@@ -24,6 +24,8 @@ class Network:
     """Multiplier of all channel counts."""
     shortcut: Literal["shared", "per_op"] = "shared"
     """`per_op` adds a layer's input once per active candidate, as released."""
+    combine: Literal["mean", "sum"] = "mean"
+    """Active candidates of a layer are averaged, or summed as released."""
     dropout: float = 0.0
 
 
@@ -137,7 +139,7 @@ PRESETS: dict[str, Settings] = {
         baselines=Baselines(widths=(0.25, 0.4, 0.75, 1.0, 1.4), pool=64, contrasted=5),
     ),
     "faithful": Settings(
-        network=Network(macro=None, width=1.0, shortcut="per_op"),
+        network=Network(macro=None, width=1.0, shortcut="per_op", combine="sum"),
         pretraining=Pretraining(
             epochs=164, batch=64, lr=0.01, decay="steps", keep_final=0.5, keep_start=0.5, keep_spread=False
         ),

@@ -11,6 +11,7 @@ from torch import nn
 
 from archipel.cost import LatencyTable, TableSettings, build, measure_controller
 from archipel.errors import OptionError
+from archipel.instance.alarms import Alarm
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.finetuning import fine_tune
 from archipel.instance.reward import WindowSchedule
@@ -146,6 +147,14 @@ def search(study: Study, graph: MetaGraph, cost: CodeCost, seed: int, target_ms:
             validation_images=study.task.splits[study.settings.search.select_split],
             target_ms=target_ms,
         )
+        if target_ms is not None and min(row["map_ms"] for row in rows) > target_ms:
+            fastest = min(rows, key=lambda row: row["map_ms"])
+            text = (
+                f"no epoch of the search picks architectures of {target_ms:g} ms; the fastest picks "
+                f"{fastest['map_ms']:.3g} ms: search longer, or for a higher target"
+            )
+            alarms.append(Alarm("target missed", "search", seed, int(fastest["epoch"]), text))
+            study.progress.alarm(f"target missed, seed {seed}: {text}")
         return {"rows": rows, "alarms": [replace(a, seed=seed).to_json() for a in alarms], "chosen": chosen}
 
     done = study.once(stage, work)

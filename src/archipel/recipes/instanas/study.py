@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ __all__ = ["Study", "open_space"]
 def open_space(task: Classification, function: SpaceFunction, network: Network) -> Space:
     """The space of a task's networks: the function is given the settings of `network` that it has parameters for."""
     known = inspect.signature(function).parameters
-    wanted = {"macro": network.macro, "width": network.width, "shortcut": network.shortcut, "dropout": network.dropout}
+    wanted = asdict(network)
     return task.space(function, **{name: value for name, value in wanted.items() if name in known})
 
 
@@ -63,6 +63,16 @@ class Study:
     def reporting_to(self, progress: Progress) -> Study:
         """The same study, its progress shown elsewhere (in a job of its own)."""
         return replace(self, progress=progress)
+
+    @property
+    def has_union(self) -> bool:
+        """Only where every choice is a subset is there an architecture that holds what several ones hold."""
+        return all(choice.kind == "subset" for choice in self.space.choices)
+
+    @property
+    def has_random_policy(self) -> bool:
+        """Only the options of subsets can be kept with a probability that meets a given latency."""
+        return any(choice.kind == "subset" for choice in self.space.choices)
 
     def seed_of(self, *parts: object) -> int:
         """A seed for one purpose, different for each and the same in every continuation."""
