@@ -33,7 +33,8 @@ class Single:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Every choice in `weights` gives Σ_o w_o f_o(x) over the options with w_o ≠ 0 (DARTS, SNAS, ProxylessNAS).
+    """Every choice in `weights` gives Σ_o w_o f_o(x) over the options with w_o ≠ 0 (DARTS, SNAS, ProxylessNAS);
+    an averaging subset divides it by their number.
 
     Where every weight of a subset is 0 it runs what it runs when empty.
 
@@ -180,7 +181,9 @@ class _Shared(Place):
             if runs:
                 term = weight * self._run(option, x)
                 y = term if y is None else y + term
-        return self._run_empty(x) if y is None else y
+        if y is None:
+            return self._run_empty(x)
+        return y / sum(on) if self.choice.mean else y
 
     def _scattered(self, x: Any, route: _Rows) -> Tensor:
         whole: Tensor | None = None  # Σ of the options that every row takes
