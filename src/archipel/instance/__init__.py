@@ -2,6 +2,7 @@
 
 from archipel.instance.alarms import Alarm, Diversity, diversity
 from archipel.instance.code_cost import CodeCost
+from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controller import LightController, ResNetController, make_controller
 from archipel.instance.finetuning import fine_tune
 from archipel.instance.network import InstanceNetwork
@@ -13,6 +14,7 @@ from archipel.instance.variants import choose_variants
 __all__ = [
     "Alarm",
     "CodeCost",
+    "CodeMadds",
     "CodePolicy",
     "Diversity",
     "InstanceNetwork",

@@ -18,7 +18,7 @@ DRIFT = 0.03
 @dataclass(frozen=True)
 class Alarm:
     kind: str
-    """`collapse`, `dead window` or `batch-norm drift`."""
+    """`collapse`, `dead window`, `batch-norm drift` or `target missed`."""
     stage: str
     seed: int
     epoch: int

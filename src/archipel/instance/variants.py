@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archipel.errors import OptionError
 from archipel.instance.search import SearchRow
 
 __all__ = ["choose_variants"]
@@ -21,10 +22,15 @@ def choose_variants(
     accurate candidate of each part is taken: fewer than `count` where parts are empty.
 
     Args:
-        rows: of one search.
+        rows: of one search, in order of their epochs.
         validation_images: how many images the accuracies are means over.
-        target_ms: if given, the most accurate epoch not slower than this is always among them.
+        target_ms: if given, the most accurate epoch not slower than this is always among them, if there is one.
+
+    Raises:
+        OptionError: there are not letters for so many.
     """
+    if not 1 <= count < len(NAMES):
+        raise OptionError(f"{count} variants are asked for; give 1 to {len(NAMES) - 1}")
 
     def standard_error(p: float) -> float:
         return (max(p * (1.0 - p), 1e-6) / validation_images) ** 0.5

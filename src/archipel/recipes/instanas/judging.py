@@ -15,6 +15,7 @@ from archipel.architecture import Architecture
 from archipel.cost import measure
 from archipel.instance.alarms import diversity
 from archipel.instance.code_cost import CodeCost
+from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controls import shuffled
 from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
@@ -27,9 +28,6 @@ from archipel.sharing.policies import draw_codes
 from archipel.tasks.task import Batch
 
 __all__ = ["Contestant", "contestants", "test", "time_all"]
-
-COUNTED = 64
-"""Most architectures that are built to count the multiply-adds of a policy's mean image."""
 
 
 @dataclass
@@ -141,7 +139,8 @@ def test(
         Rows by contestant's key; and for the first seed's variants, per image: `index`, `label`, `predicted`,
         `codes` `[N, D]`, `latency_ms`, `probabilities` `[N, D]`.
     """
-    judges = [_Judge(study, one, routed, static) for one in everyone]
+    count = CodeMadds(study.space, study.task.spec.input_shape)
+    judges = [_Judge(study, one, routed, static, count) for one in everyone]
     device = study.device.torch_device
     loader = study.task.loader("test", 256, device=device)
     with study.progress.bar("test", len(loader)) as bar:
@@ -158,8 +157,8 @@ def test(
 class _Judge:
     """Adds up what one network does with the test set."""
 
-    def __init__(self, study: Study, one: Contestant, routed: CodeCost, static: CodeCost) -> None:
-        self.one, self.routed, self.static, self.study = one, routed, static, study
+    def __init__(self, study: Study, one: Contestant, routed: CodeCost, static: CodeCost, madds: CodeMadds) -> None:
+        self.one, self.routed, self.static, self.madds, self.study = one, routed, static, madds, study
         self.policy = CodePolicy(study.space)
         self.metric = study.task.metric()
         self.reshuffled = study.task.metric()
@@ -219,16 +218,9 @@ class _Judge:
         """Multiply-adds of the mean image, and the parameters that have to be kept, controller included."""
         if codes is None:
             return self.study.complexity(self.one.network)
-        unique, counts = codes.unique(dim=0, return_counts=True)
-        if len(unique) > COUNTED:  # every architecture is built to be counted, so those of some images must do
-            codes = codes[torch.randperm(len(codes), generator=self.chance)[:COUNTED]]
-            unique, counts = codes.unique(dim=0, return_counts=True)
-        space = self.study.space
-        each = [self.study.complexity(space.build(space.decode(code)))["madds"] for code in unique]
-        total = sum(n * madds for n, madds in zip(counts.tolist(), each))
         controller = self.study.complexity(self.one.controller) if self.one.controller else {}
         return {
-            "madds": total / len(codes) + controller.get("madds", 0.0),
+            "madds": float(self.madds(codes).double().mean()) + controller.get("madds", 0.0),
             "parameters": sum(p.numel() for p in self.one.network.parameters()) + controller.get("parameters", 0),
         }
 
