@@ -181,9 +181,22 @@ def test_counting_by_enumeration(two_layers: str) -> None:
     assert space.size == len(by_hand) == 31 * 32
 
 
+def test_a_mean_layer_divides_by_how_many_are_active(two_layers: str, enliven) -> None:
+    space = Space(instanas, macro=two_layers)
+    graph = enliven(MetaGraph(space))
+    head = graph.net[1]
+    assert space.choices[0].mean
+    graph.net = head
+    x = torch.randn(2, 16, 6, 6, dtype=torch.float64)
+    mean = (head.options["mb3_k3"](x) + head.options["basic_k3"](x)) / 2
+    torch.testing.assert_close(graph(x, Architecture(l0=["mb3_k3", "basic_k3"], l1=[])), mean)
+    mixed = PerInstance([Architecture(l0=["mb3_k3", "basic_k3"], l1=[]), Architecture(l0=["mb3_k3"], l1=[])])
+    torch.testing.assert_close(graph(x, mixed), torch.stack([mean[0], head.options["mb3_k3"](x)[1]]))
+
+
 @pytest.mark.parametrize("shortcut", ["shared", "per_op"])
 def test_what_a_layer_computes(two_layers: str, shortcut: str, enliven) -> None:
-    graph = enliven(MetaGraph(Space(instanas, macro=two_layers, shortcut=shortcut)))
+    graph = enliven(MetaGraph(Space(instanas, macro=two_layers, shortcut=shortcut, combine="sum")))
     _, head, layer, *_ = graph.net
     head_place, place = head, layer.body if shortcut == "shared" else layer
     x = torch.randn(2, 16, 6, 6, dtype=torch.float64)
