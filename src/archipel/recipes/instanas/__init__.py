@@ -8,25 +8,21 @@ run trains the controls that say what this was worth.
 
 from __future__ import annotations
 
-import os
 import time
-from functools import partial
 from typing import Any
 
 import torch
 
 from archipel.cost import Device, LatencyTable
-from archipel.instance.code_cost import CodeCost
-from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
-from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
 from archipel.recipes.instanas.judging import contestants, test, time_all
 from archipel.recipes.instanas.outcome import result_of, write_instances
+from archipel.recipes.instanas.plan import Plan
 from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
-from archipel.recipes.instanas.stages import check_target, fine_tune_variant, latency_table, pretrained, search
+from archipel.recipes.instanas.stages import check_target, latency_table, pretrained
 from archipel.recipes.instanas.study import Study, open_space
 from archipel.run.folder import RunFolder
-from archipel.run.jobs import Job, run_jobs
+from archipel.run.jobs import run_jobs
 from archipel.space import SpaceFunction
 from archipel.tasks.classification import Classification
 
@@ -71,20 +67,20 @@ def run(
         measured = latency_table(study)
         routed, static = study.cost(measured, controlled=True), study.cost(measured, controlled=False)
         check_target(routed, target_ms)
-        graph, pretraining = pretrained(study)
-        jobs = [job for s in range(seeds) for job in _jobs_of(study, graph, routed, static, s, target_ms)]
+        plan = Plan(study, routed, static, seeds, target_ms)
+        if device.threads > 1:
+            pretrained(study)  # alone it may use all threads of the device; as a job it has one
         run_jobs(
-            sorted(jobs, key=lambda job: -job.weight),  # longest first: both cores end at about the same time
-            workers=_workers(settings, device),
+            plan.jobs(),
+            workers=plan.workers,
             progress=progress,
-            title="searches and baselines",
-            total=sum(job.weight for job in jobs) + seeds * settings.finetuning.variants * _weight_of_variant(settings),
+            title="training, searches, baselines",
+            total=plan.weight,
         )
-        del graph
         searches = {s: study.done(f"search-{s}") for s in range(seeds)}
         everyone = []
         for s, found in searches.items():
-            everyone += contestants(study, s, found["chosen"], _contrasted(settings, found["chosen"]))
+            everyone += contestants(study, s, found["chosen"], plan.contrasted(found["chosen"]))
         timed = study.once("timing", lambda: time_all(study, everyone))
         details: dict[str, dict[str, torch.Tensor]] = {}
 
@@ -100,66 +96,8 @@ def run(
         for one in everyone
     }
     preset = next((name for name, known in PRESETS.items() if known == settings), "own settings")
-    result = result_of(study, measured, rows, pretraining, searches, preset, seconds=time.monotonic() - begin)
+    result = result_of(
+        study, measured, rows, study.done("pretraining"), searches, preset, seconds=time.monotonic() - begin
+    )
     folder.write_json("result.json", result)
     return result
-
-
-def _jobs_of(
-    study: Study, graph: MetaGraph, routed: CodeCost, static: CodeCost, seed: int, target_ms: float | None
-) -> list[Job]:
-    """What one seed has to do: its search, then for each variant fine-tuning and controls; and MobileNetV2."""
-    settings = study.settings
-
-    def searched(progress: Progress) -> None:
-        search(study.reporting_to(progress), graph, routed, seed, target_ms)
-
-    def variant(name: str, epoch: int, is_contrasted: bool, progress: Progress) -> None:
-        own = study.reporting_to(progress)
-        fine_tune_variant(own, seed, name, epoch)
-        static_child(own, seed, name, epoch, routed=routed, static=static)
-        if is_contrasted and study.has_random_policy:
-            random_policy(own, seed, name, epoch, routed=routed, static=static)
-        if is_contrasted and study.has_union:
-            union(own, seed, name, epoch, static=static)
-
-    def variants() -> list[Job]:
-        chosen: dict[str, int] = study.done(f"search-{seed}")["chosen"]
-        contrasted = _contrasted(settings, chosen)
-        weight = _weight_of_variant(settings)
-        return [
-            Job(f"variant {name}, seed {seed}", partial(variant, name, epoch, name in contrasted), weight)
-            for name, epoch in chosen.items()
-        ]
-
-    def trained(width: float, progress: Progress) -> None:
-        mobilenet(study.reporting_to(progress), width, seed)
-
-    epochs = settings.pretraining.epochs + settings.search.epochs + settings.finetuning.epochs
-    return [
-        Job(f"search, seed {seed}", searched, 1.5 * settings.search.epochs, variants),
-        *(
-            Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(trained, width), 0.2 * epochs)
-            for width in settings.baselines.widths
-        ),
-    ]
-
-
-def _weight_of_variant(settings: Settings) -> float:
-    return 3.0 * settings.finetuning.epochs
-
-
-def _workers(settings: Settings, device: Device) -> int:
-    if settings.jobs.workers:
-        return settings.jobs.workers
-    return len(os.sched_getaffinity(0)) if device.torch_device.type == "cpu" else 1
-
-
-def _contrasted(settings: Settings, chosen: dict[str, int]) -> list[str]:
-    """The variants that are also compared with their union and with random policies: spread evenly, ends first."""
-    names, count = list(chosen), settings.baselines.contrasted
-    if count >= len(names):
-        return names
-    if count < 2:
-        return names[:count]
-    return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
