@@ -1,0 +1,116 @@
+"""What can be done side by side: pre-training opens the searches, each search opens its variants; MobileNetV2 waits for
+nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from archipel.instance.code_cost import CodeCost
+from archipel.metagraph import MetaGraph
+from archipel.progress import SILENT, Progress
+from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
+from archipel.recipes.instanas.stages import fine_tune_variant, pretrained, search
+from archipel.recipes.instanas.study import Study
+from archipel.run.jobs import Job
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of one run. Weights are rough epochs of the meta-graph, for the bar and the order."""
+
+    study: Study
+    routed: CodeCost
+    static: CodeCost
+    seeds: int
+    target_ms: float | None
+
+    @property
+    def workers(self) -> int:
+        """Processes side by side."""
+        asked = self.study.settings.jobs.workers
+        if asked:
+            return asked
+        return len(os.sched_getaffinity(0)) if self.study.device.torch_device.type == "cpu" else 1
+
+    @property
+    def weight(self) -> float:
+        """Of all jobs, those not yet opened included."""
+        settings = self.study.settings
+        opened = self._search_weight + settings.finetuning.variants * self._variant_weight
+        return sum(job.weight for job in self.jobs()) + self.seeds * opened
+
+    @property
+    def _search_weight(self) -> float:
+        return 1.5 * self.study.settings.search.epochs
+
+    @property
+    def _variant_weight(self) -> float:
+        return 3.0 * self.study.settings.finetuning.epochs
+
+    def jobs(self) -> list[Job]:
+        """What can begin at once: the long chain first, so that both cores end at about the same time."""
+        settings = self.study.settings
+        epochs = settings.pretraining.epochs + settings.search.epochs + settings.finetuning.epochs
+        first = Job("pre-training", self._pretrain, settings.pretraining.epochs, self._searches)
+        sweep = [
+            Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * epochs)
+            for width in sorted(settings.baselines.widths, reverse=True)
+            for seed in range(self.seeds)
+        ]
+        return [first, *sweep]
+
+    def _pretrain(self, progress: Progress) -> None:
+        pretrained(self.study.reporting_to(progress))
+
+    def _searches(self) -> list[Job]:
+        graph, _ = pretrained(self.study.reporting_to(SILENT))
+        return [
+            Job(
+                f"search, seed {seed}",
+                partial(self._search, graph, seed),
+                self._search_weight,
+                partial(self._variants, seed),
+            )
+            for seed in range(self.seeds)
+        ]
+
+    def _search(self, graph: MetaGraph, seed: int, progress: Progress) -> None:
+        search(self.study.reporting_to(progress), graph, self.routed, seed, self.target_ms)
+
+    def _variants(self, seed: int) -> list[Job]:
+        chosen: dict[str, int] = self.study.done(f"search-{seed}")["chosen"]
+        contrasted = self.contrasted(chosen)
+        return [
+            Job(
+                f"variant {name}, seed {seed}",
+                partial(self._variant, seed, name, epoch, name in contrasted),
+                self._variant_weight,
+            )
+            for name, epoch in chosen.items()
+        ]
+
+    def _variant(self, seed: int, name: str, epoch: int, is_contrasted: bool, progress: Progress) -> None:
+        study = self.study.reporting_to(progress)
+        fine_tune_variant(study, seed, name, epoch)
+        static_child(study, seed, name, epoch, routed=self.routed, static=self.static)
+        if is_contrasted and study.has_random_policy:
+            random_policy(study, seed, name, epoch, routed=self.routed, static=self.static)
+        if is_contrasted and study.has_union:
+            union(study, seed, name, epoch, static=self.static)
+
+    def _mobilenet(self, width: float, seed: int, progress: Progress) -> None:
+        mobilenet(self.study.reporting_to(progress), width, seed)
+
+    def contrasted(self, names: Iterable[str]) -> list[str]:
+        """The variants also compared with their union and with random policies: spread evenly, ends first."""
+        names, count = list(names), self.study.settings.baselines.contrasted
+        if count >= len(names):
+            return names
+        if count < 2:
+            return names[:count]
+        return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
