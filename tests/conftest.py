@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -220,3 +221,51 @@ def _enlivened(module: nn.Module, seed: int = 0) -> nn.Module:
 def graph(space: Space) -> MetaGraph:
     """The meta-graph of `space` with random weights and statistics; a test that changes it takes a copy."""
     return _enlivened(MetaGraph(space))
+
+
+class Killed(BaseException):
+    """What `Killer` raises: not an Exception, so that nothing can swallow it."""
+
+
+class Killer:
+    """A progress and a checkpoint that raise at the `at`-th time they are used, counted from 0: between any two steps
+    of a training, and before and after every write."""
+
+    def __init__(self, at: int | None = None, checkpoint: Any = None) -> None:
+        self.at = at
+        self.checkpoint = checkpoint
+        self.count = 0
+
+    def tick(self) -> None:
+        self.count += 1
+        if self.at is not None and self.count > self.at:
+            raise Killed
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Killer]:  # noqa: ARG002
+        yield self
+
+    def advance(self, n: int = 1, **figures: float | str) -> None:  # noqa: ARG002
+        self.tick()
+
+    def say(self, text: str) -> None: ...
+
+    def alarm(self, text: str) -> None: ...
+
+    def save(self, parts: Mapping[str, Any], meta: dict[str, Any]) -> None:
+        self.tick()
+        self.checkpoint.save(parts, meta)
+        self.tick()
+
+    def load(self, parts: Mapping[str, Any]) -> dict[str, Any] | None:
+        return self.checkpoint.load(parts)
+
+
+@pytest.fixture(scope="session")
+def killer() -> type[Killer]:
+    return Killer
+
+
+@pytest.fixture(scope="session")
+def killed() -> type[Killed]:
+    return Killed
