@@ -9,10 +9,10 @@ from archipel.progress import Progress
 from archipel.run.console import Terminal, table
 
 
-def drawn(terminal: bool, quiet: bool = False, width: int = 80) -> tuple[Terminal, io.StringIO]:
+def drawn(terminal: bool, quiet: bool = False, width: int = 80, pause: float = 0.0) -> tuple[Terminal, io.StringIO]:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=width, highlight=False, color_system=None)
-    return Terminal(quiet=quiet, console=console), file
+    return Terminal(quiet=quiet, pause=pause, console=console), file
 
 
 def work(progress: Progress, total: int) -> None:
@@ -41,6 +41,13 @@ def test_a_short_bar_says_each_part_once():
     assert [line.split("(")[1][:3] for line in file.getvalue().splitlines()] == ["1/3", "2/3", "3/3"]
 
 
+def test_a_bar_that_is_soon_over_says_one_line():
+    progress, file = drawn(terminal=False, pause=60.0)
+    work(progress, 30)
+    assert file.getvalue().startswith("pre-training 100 % (30/30)")
+    assert file.getvalue().count("\n") == 1
+
+
 def test_an_empty_bar_is_no_error():
     for terminal in (False, True):
         progress, _ = drawn(terminal=terminal)
@@ -56,6 +63,14 @@ def test_a_terminal_gets_bars_and_keeps_one_line():
     assert "4/4" in text
     assert "pre-training: 0:00:0" in text
     assert "epoch: " not in text
+
+
+def test_a_narrow_terminal_keeps_parts_and_times():
+    progress, file = drawn(terminal=True, width=80)
+    with progress.bar("training, searches, baselines, and a long title", 200) as bar:
+        bar.advance(7, loss=1.838, val_all_on=0.4669, val_random=0.1985, keep=0.75, another="figure")
+    shown = [line for line in file.getvalue().splitlines() if "/200" in line]
+    assert any("7/200" in line and "0:00:0" in line and "left" in line and "loss 1.838" in line for line in shown)
 
 
 def test_bars_can_follow_each_other_and_an_error():

@@ -12,6 +12,8 @@ from archipel.report.wording import count, duration, percent, plain, spread
 
 __all__ = ["show_result"]
 
+_ALARMS = 8
+
 
 def show_result(result: Mapping[str, Any]) -> None:
     """Print the points as a table, then what instance-awareness was worth, the table's fidelity and the alarms."""
@@ -28,10 +30,13 @@ def show_result(result: Mapping[str, Any]) -> None:
     lines = [(result.get("awareness") or {}).get("sentence"), _fidelity(result.get("fidelity") or {})]
     for line in filter(None, lines):
         console.print(Text(str(line)), soft_wrap=not console.is_terminal)
-    for alarm in result.get("alarms") or []:
+    alarms = result.get("alarms") or []
+    for alarm in alarms[:_ALARMS]:
         where = ", ".join(f"{key} {alarm[key]}" for key in ("stage", "seed", "epoch") if alarm.get(key) is not None)
         text = Text(f"! {alarm.get('kind')}: {alarm.get('text')} ({where})", style="bold yellow")
         console.print(text, soft_wrap=not console.is_terminal)
+    if len(alarms) > _ALARMS:
+        console.print(Text(f"! and {len(alarms) - _ALARMS} more alarms, all in the report", style="bold yellow"))
 
 
 def _row(each: Point) -> list[str | None]:

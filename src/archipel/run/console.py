@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from archipel.progress import Bar
@@ -35,12 +35,14 @@ class Terminal:
 
     Args:
         quiet: show alarms only.
+        pause: seconds that pass at least between two lines of one bar in a log file.
         console: where to write; stderr when None.
     """
 
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, pause: float = 1.0, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._quiet = quiet
+        self._pause = pause
         self._live: Progress | None = None
         self._depth = 0
 
@@ -52,7 +54,7 @@ class Terminal:
             if self._quiet or (self._depth > 1 and self._live is None):
                 yield _Lines(None, title, total)
             elif not self._console.is_terminal:
-                yield _Lines(self._console, title, total)
+                yield _Lines(self._console, title, total, self._pause)
             elif self._live is None:
                 with _bars(self._console) as self._live:
                     yield from self._task(self._live, title, total)
@@ -100,22 +102,24 @@ class _LiveBar:
 
 
 class _Lines:
-    """A bar for log files: one line each tenth, no control codes. Without a console it is silent."""
+    """A bar for log files: at most one line each tenth, no control codes. Without a console it is silent."""
 
-    def __init__(self, console: Console | None, title: str, total: int) -> None:
+    def __init__(self, console: Console | None, title: str, total: int, pause: float = 0.0) -> None:
         self._console, self._title, self._total = console, title, total
         self._done = self._tenths = 0
         self._figures: dict[str, float | str] = {}
-        self._start = time.monotonic()
+        self._start = self._spoke = time.monotonic()
+        self._pause = pause
 
     def advance(self, n: int = 1, **figures: float | str) -> None:
         self._done += n
         self._figures |= figures
         tenths = 10 * self._done // self._total if self._total else 10
-        if self._console is None or tenths == self._tenths:
+        now = time.monotonic()
+        if self._console is None or tenths == self._tenths or (tenths < 10 and now < self._spoke + self._pause):
             return
-        self._tenths = tenths
-        elapsed = time.monotonic() - self._start
+        self._tenths, self._spoke = tenths, now
+        elapsed = now - self._start
         left = elapsed * max(self._total - self._done, 0) / self._done if self._done else 0.0
         share = f"{min(100 * self._done // self._total, 100) if self._total else 100:3d} %"
         parts = [f"{self._title} {share} ({self._done}/{self._total})", f"{_clock(elapsed)} elapsed"]
@@ -167,20 +171,26 @@ def _grid(title: str, columns: Sequence[str], cells: list[list[str]], *, wrap: b
 
 
 def _bars(console: Console) -> Progress:
+    """Title, bar, parts, elapsed, left and figures; where room is short it is the figures that are cut."""
+    narrow = console.width < 110
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None if console.width < 100 else 40),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False, style="cyan"),
+        TextColumn("{task.description}", markup=False, table_column=_column(max_width=22 if narrow else 44)),
+        BarColumn(bar_width=8 if narrow else 30),
+        MofNCompleteColumn(table_column=_column()),
+        TimeElapsedColumn(table_column=_column()),
+        TextColumn("left", table_column=_column()),
+        TimeRemainingColumn(table_column=_column()),
+        TextColumn("{task.fields[figures]}", markup=False, style="cyan", table_column=_column(ratio=1)),
         console=console,
         transient=True,
-        expand=console.width < 100,
+        expand=True,
         redirect_stdout=False,
         redirect_stderr=sys.stderr.isatty(),
     )
+
+
+def _column(*, max_width: int | None = None, ratio: int | None = None) -> Column:
+    return Column(no_wrap=True, overflow="ellipsis", max_width=max_width, ratio=ratio)
 
 
 def _spell(figures: dict[str, float | str]) -> str:

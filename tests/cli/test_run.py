@@ -1,0 +1,138 @@
+"""`archipel run` with the real recipe on a space and data so small that it takes seconds; killed, it goes on."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SPACE = """
+from torch import nn
+
+
+def tiny(choose, *, classes=10, channels=1, size=8):
+    def conv(k):
+        return lambda: nn.Sequential(nn.Conv2d(8, 8, k, padding=k // 2), nn.BatchNorm2d(8))
+
+    layers = [nn.Conv2d(channels, 8, 3, padding=1)]
+    for i in range(3):
+        layers.append(choose.subset(f"l{i}", {f"k{k}": conv(k) for k in (1, 3, 5)}, empty=nn.Identity))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes))
+"""
+SETTINGS = """
+space: my.py:tiny
+images: 200
+test_images: 60
+threads: 1
+pretraining: {epochs: 2}
+search: {epochs: 3}
+finetuning: {epochs: 1, variants: 2}
+baselines: {widths: [0.25], pool: 2, contrasted: 1}
+latency: {rounds: 2, calibrating: 12, held_out: 4, probed: 6, cover: 2, final_rounds: 1, images: 1, seconds: 1}
+"""
+PROGRAM = [sys.executable, "-c", "import sys; from archipel.cli import main; sys.exit(main())"]
+EXACT = ("accuracy", "table_ms", "madds", "parameters", "distinct_share", "effective_number", "varying_bits")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "my.py").write_text(SPACE)
+    (tmp_path / "my.yaml").write_text(SETTINGS)
+    return tmp_path
+
+
+def measured(place: Path) -> Path:
+    """A latency table with a controller's entry, because no two measurements are alike."""
+    options = "--rounds 2 --calibrating 12 --held-out 4 --probed 6 --cover 2 --seconds 1 --threads 1"
+    words = ["latency", "build", "--space", "my.py:tiny", "--data", "digits", "--out", "t.json", *options.split()]
+    subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
+    content = json.loads((place / "t.json").read_text())
+    (place / "t.json").write_text(json.dumps(content | {"controller_ms": 0.05}))
+    return place / "t.json"
+
+
+def killed_when(words: list[str], folder: Path, sign: str) -> None:
+    """Start the program and kill it as soon as a file that matches `sign` is there."""
+    with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not any(folder.glob(sign)):
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.005)
+        process.kill()
+
+
+def test_killed_in_every_stage_it_ends_with_the_same_table(call, place):
+    table = measured(place)
+    whole = call("run", "--config", "my.yaml", "--table", table, "--seeds", 1, "--out", "whole", "--quiet", "--json")
+    assert whole.code == 0, whole.err
+    begin = ["run", "--config", "my.yaml", "--table", str(table), "--seeds", "1", "--out", "killed"]
+    again = ["run", "--resume", "killed"]
+    killed = place / "killed"
+    killed_when(begin, killed, "checkpoints/pretraining.safetensors")
+    killed_when(again, killed, "checkpoints/search-0.safetensors")
+    killed_when(again, killed, "checkpoints/final-*.safetensors")
+    killed_when(again, killed, "stages/timing.json")
+    resumed = call("run", "--resume", "killed", "--quiet", "--json")
+    assert resumed.code == 0, resumed.err
+    for one, other in zip(whole.json["points"], resumed.json["points"], strict=True):
+        assert one["name"] == other["name"]
+        for figure in EXACT:
+            assert one.get(figure) == other.get(figure), (one["name"], figure)
+    assert whole.json["curves"] == resumed.json["curves"]
+    assert (place / "whole" / "architectures.csv").read_bytes() == (killed / "architectures.csv").read_bytes()
+    assert not list(killed.rglob("*.tmp"))
+
+
+def test_bad_targets_and_tables_are_one_line(call, place):
+    table = measured(place)
+    ended = call("run", "--config", "my.yaml", "--table", table, "--target-ms", 1e-6, "--out", "low", "--quiet")
+    assert ended.code == 2
+    assert "below the cheapest child" in ended.line
+    assert "what was measured is kept: --table low/latency/table.json" in ended.line
+    foreign = json.loads(table.read_text())
+    foreign["device"]["fingerprint"]["model"] = "abacus"
+    (place / "foreign.json").write_text(json.dumps(foreign))
+    for words, expected in [
+        (("--table", "foreign.json"), "is of another device"),
+        (("--table", "t.json", "--space", "instanas"), "is of another space"),
+        (("--table", "t.json", "--latency.batch", 2), "is of another batch size"),
+    ]:
+        ended = call("run", "--config", "my.yaml", *words, "--out", "none", "--quiet")
+        assert ended.code == 2
+        assert expected in ended.line
+        assert not (place / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [("    raise RuntimeError('no luck')", "raised RuntimeError: no luck"), ("    return 3", "returned int")],
+)
+def test_a_space_that_raises_is_one_line(call, place, body, words):
+    (place / "bad.py").write_text(f"def bad(choose, *, classes=10):\n{body}\n")
+    ended = call("run", "--space", "bad.py:bad", "--threads", 1, "--quiet", "--out", "a")
+    assert ended.code == 2
+    assert words in ended.line
+    assert not (place / "a").exists()
+
+
+def test_a_full_disk_ends_with_one_line_and_the_run_goes_on(call, place):
+    """The limit on file sizes makes the kernel refuse what the run writes once it has begun."""
+    program = (
+        "import resource, sys, archipel.run.folder as f; from archipel.cli import main\n"
+        "limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "create = f.RunFolder.create.__func__\n"
+        "def made(*a, **k):\n    folder = create(*a, **k); limit(); return folder\n"
+        "f.RunFolder.create = classmethod(made)\n"
+        "sys.exit(main())"
+    )
+    words = ["run", "--config", "my.yaml", "--seeds", "1", "--out", "full", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "no space left to write full/" in done.stderr
+    assert "continue with 'archipel run --resume full'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((place / "full").rglob("*.tmp"))
+    assert call("run", "--resume", "full", "--quiet").code == 0
