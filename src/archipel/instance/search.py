@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,8 +32,12 @@ class SearchOptions:
 
     epochs: int = 30
     batch: int = 64
+    """Of the weights."""
+    controller_batch: int = 32
+    controller_passes: int = 2
+    """Passes over the controller's split in each epoch."""
     controller: Literal["light", "resnet"] = "light"
-    lr: float = 2e-3
+    lr: float = 4e-3
     """Adam, controller."""
     lr_decay_epochs: int = 0
     """Controller's learning rate × 0.1 every so many epochs; 0 keeps it."""
@@ -64,7 +69,13 @@ class SearchOptions:
     """Skip the controller in the first epoch."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 2), ("samples", 1)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch", 2),
+            ("controller_batch", 2),
+            ("controller_passes", 1),
+            ("samples", 1),
+        ):
             if getattr(self, name) < least:
                 raise OptionError(f"search.{name} is {getattr(self, name)}; give {least} or more")
         if self.baseline == "leave_one_out" and self.samples < 2:
@@ -79,7 +90,7 @@ class SearchOptions:
 
 
 SearchRow = dict[str, float]
-"""One epoch: window_low, window_high, sampled_ms, map_ms, val_accuracy, running_accuracy, reward, positive_share,
+"""One epoch: window_low, window_high, sampled_ms, sampled_std, map_ms, val_accuracy, running_accuracy, reward, positive_share,
 distinct, distinct_share, effective_number, varying_bits, entropy, alpha, bn_drift, loss."""
 
 
@@ -152,13 +163,12 @@ class Search:
         if checkpoint is not None and (kept := checkpoint.load(parts)) is not None:
             rows = kept["rows"]
             alarms = [Alarm(**alarm) for alarm in kept["alarms"]]
-        epochs, batch = self.options.epochs, self.options.batch
-        steps = len(self.task.loader(self.options.controller_split, batch, seed=0))
-        steps += len(self.task.loader("train", batch, seed=0))
+        epochs = self.options.epochs
+        steps = self._controller_steps() + len(self.task.loader("train", self.options.batch, seed=0))
         with progress.bar(title, epochs * steps) as bar:
             bar.advance(len(rows) * steps)
             for epoch in range(len(rows), epochs):
-                row, found = self._epoch(epoch, bar)
+                row, found = self._epoch(epoch, bar, rows[-1] if rows else None)
                 for alarm in found:
                     if not any(a.kind == alarm.kind for a in alarms):  # said once, kept always
                         progress.alarm(f"{alarm.kind} in epoch {epoch} of {title}: {alarm.text}")
@@ -171,14 +181,30 @@ class Search:
                 bar.advance(0, accuracy=row["val_accuracy"], ms=row["map_ms"], distinct=row["distinct"])
         return rows, alarms
 
-    def _epoch(self, epoch: int, bar: Bar) -> tuple[SearchRow, list[Alarm]]:
-        done = epoch / max(1, self.options.epochs - 1)
+    def _controller_steps(self) -> int:
+        options = self.options
+        return options.controller_passes * len(
+            self.task.loader(options.controller_split, options.controller_batch, seed=0)
+        )
+
+    def _window(self, done: float, last: SearchRow | None) -> Window:
+        """The schedule's window; `ours` never leaves what the controller samples behind: its upper end stays at
+        least a standard deviation above the last epoch's mean, where most samples still earn something."""
         window = self.window.at(done)
+        if self.options.window == "released" or last is None or math.isnan(last["sampled_ms"]):
+            return window
+        return Window(window.low, max(window.high, last["sampled_ms"] + last["sampled_std"]))
+
+    def _epoch(self, epoch: int, bar: Bar, last: SearchRow | None) -> tuple[SearchRow, list[Alarm]]:
+        done = epoch / max(1, self.options.epochs - 1)
+        window = self._window(done, last)
         alpha = self.options.between(self.options.alpha, done)
         row: SearchRow = {"epoch": epoch, "window_low": window.low, "window_high": window.high, "alpha": alpha}
         if epoch == 0 and self.options.weights_first:
-            bar.advance(len(self.task.loader(self.options.controller_split, self.options.batch, seed=0)))
-            row |= {"reward": 0.0, "positive_share": 1.0, "sampled_ms": float("nan"), "entropy": float("nan")}
+            bar.advance(self._controller_steps())
+            nothing = float("nan")
+            row |= {"reward": 0.0, "positive_share": 1.0, "sampled_ms": nothing, "sampled_std": nothing}
+            row["entropy"] = nothing
         else:
             row |= self._controller_epoch(epoch, window, alpha, self.options.between(self.options.beta, done), bar)
         row |= weight_epoch(
@@ -213,40 +239,49 @@ class Search:
         seed = seed_of(self.seed, "controller", epoch)
         generator = torch.Generator().manual_seed(seed_of(seed, "architectures"))
         torch.manual_seed(seed)
-        sums, count = torch.zeros(4, dtype=torch.float64), 0
-        loader = self.task.loader(options.controller_split, options.batch, seed=seed, device=self.device)
-        for batch in loader:
-            self.controller.train()
-            logits = self.controller(batch.inputs)
-            q = self.policy.probabilities(logits, alpha)
-            draws = [self.policy.sample(q, generator) for _ in range(options.samples)]
-            codes = [draw.codes for draw in draws]
-            if options.baseline == "self_critical":
-                codes.append(self.policy.mode(logits))
-            rewards, latency = self._rewards(batch, torch.stack(codes), window)
-            sampled = rewards[: options.samples]
-            mode = rewards[options.samples] if len(rewards) > options.samples else None
-            advantage = advantages(sampled, options.baseline, mode)
-            entropy = self.policy.entropy(q, options.entropy)
-            log_prob = torch.stack([draw.log_prob for draw in draws])
-            loss = surrogate(log_prob, advantage.to(log_prob), entropy, beta)
-            self.controller_optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            self.controller_optimiser.step()
-            n = len(batch.targets)
-            sums += n * torch.tensor(
-                [
-                    float(sampled.mean()),
-                    float((sampled > 0).double().mean()),
-                    float(latency[: options.samples].mean()),
-                    float(entropy.detach().mean()),
-                ],
-                dtype=torch.float64,
+        earned, cost, spread = [], [], []
+        for i in range(options.controller_passes):
+            loader = self.task.loader(
+                options.controller_split, options.controller_batch, seed=seed_of(seed, i), device=self.device
             )
-            count += n
-            bar.advance()
-        mean = (sums / max(1, count)).tolist()
-        return dict(zip(("reward", "positive_share", "sampled_ms", "entropy"), mean))
+            for batch in loader:
+                rewards, latency, entropy = self._controller_step(batch, window, alpha, beta, generator)
+                earned.append(rewards.flatten())
+                cost.append(latency.flatten())
+                spread.append(entropy)
+                bar.advance()
+        rewards, latency = torch.cat(earned), torch.cat(cost)
+        return {
+            "reward": float(rewards.mean()),
+            "positive_share": float((rewards > 0).double().mean()),
+            "sampled_ms": float(latency.mean()),
+            "sampled_std": float(latency.std()),
+            "entropy": float(torch.cat(spread).mean()),
+        }
+
+    def _controller_step(
+        self, batch: Batch, window: Window, alpha: float, beta: float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of the controller: rewards and latencies of the samples `[S, B]`, entropies `[B]`."""
+        options = self.options
+        self.controller.train()
+        logits = self.controller(batch.inputs)
+        q = self.policy.probabilities(logits, alpha)
+        draws = [self.policy.sample(q, generator) for _ in range(options.samples)]
+        codes = [draw.codes for draw in draws]
+        if options.baseline == "self_critical":
+            codes.append(self.policy.mode(logits))
+        rewards, latency = self._rewards(batch, torch.stack(codes), window)
+        sampled = rewards[: options.samples]
+        mode = rewards[options.samples] if len(rewards) > options.samples else None
+        advantage = advantages(sampled, options.baseline, mode)
+        entropy = self.policy.entropy(q, options.entropy)
+        log_prob = torch.stack([draw.log_prob for draw in draws])
+        loss = surrogate(log_prob, advantage.to(log_prob), entropy, beta)
+        self.controller_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.controller_optimiser.step()
+        return sampled, latency[: options.samples], entropy.detach().cpu()
 
     @torch.no_grad()
     def _rewards(self, batch: Batch, codes: Tensor, window: Window) -> tuple[Tensor, Tensor]:

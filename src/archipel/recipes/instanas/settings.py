@@ -134,7 +134,7 @@ PRESETS: dict[str, Settings] = {
     "gpu": Settings(
         network=Network(macro=None, width=1.0),
         pretraining=Pretraining(epochs=164, batch=128, lr=0.1, warmup=0.03, clip=5.0),
-        search=SearchOptions(epochs=100, batch=128),
+        search=SearchOptions(epochs=100, batch=128, controller_batch=64),
         finetuning=Finetuning(epochs=60, batch=256, lr=0.01),
         baselines=Baselines(widths=(0.25, 0.4, 0.75, 1.0, 1.4), pool=64, contrasted=5),
     ),
@@ -146,6 +146,8 @@ PRESETS: dict[str, Settings] = {
         search=SearchOptions(
             epochs=500,
             batch=32,
+            controller_batch=32,
+            controller_passes=1,
             controller="resnet",
             lr=5e-4,
             lr_decay_epochs=100,
