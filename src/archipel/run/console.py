@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -185,7 +184,7 @@ def _bars(console: Console) -> Progress:
         transient=True,
         expand=True,
         redirect_stdout=False,
-        redirect_stderr=sys.stderr.isatty(),
+        redirect_stderr=False,  # a forked job that writes to a redirected stderr may wait for a lock nobody frees
     )
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -29,6 +30,8 @@ __all__ = ["RunFolder"]
 _CONFIG = "config.yaml"
 _LOCK = ".lock"
 _SCHEMA = 1
+_PATIENCE = 0.5
+"""Seconds to wait for a lock: the forked jobs of a process that was just killed need a moment to end."""
 
 
 class RunFolder:
@@ -258,13 +261,19 @@ def _locked(path: Path) -> IO[str]:
         file = open(path / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (held as long as the run is)
     except OSError as error:
         raise storage_error(path / _LOCK, error) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
-        file.close()
-        raise RunError(f"{path} is in use by another archipel (process {owner}); wait for it or stop it") from None
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if time.monotonic() < patience:
+                time.sleep(0.02)
+                continue
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            file.close()
+            raise RunError(f"{path} is in use by another archipel (process {owner}); wait for it or stop it") from None
     with suppress(OSError):  # the number is a courtesy; the lock holds on a full disk too
         file.truncate(0)
         file.write(str(os.getpid()))
