@@ -82,7 +82,7 @@ class CodePolicy:
                 bits = torch.rand(own.shape, generator=generator).to(own.device) < own.detach()
                 scores.append(torch.where(bits, own.log(), (-own).log1p()).sum(1))
                 if choice.empty is None:  # after the score: filling in is part of what a draw leads to
-                    bits |= ~bits.any(1, keepdim=True) & (own == own.max(1, keepdim=True).values)
+                    bits = bits | ~bits.any(1, keepdim=True) & (own == own.max(1, keepdim=True).values)
                 raw[:, cut] = bits
             else:
                 # Gumbel-top-k draws k without replacement, in Plackett–Luce order.
