@@ -47,16 +47,16 @@ def conditional(choose, *, classes: int = 4) -> nn.Module:
 
 
 def subsets(choose, *, classes: int = 4) -> nn.Module:
-    """Every kind of empty selection; an option with a choice of its own."""
+    """Every kind of empty selection, summed and averaged; an option with a choice of its own."""
 
     def inner() -> nn.Module:
         return choose.op("s3.inner", {"k1": _conv(1), "skip": nn.Identity})
 
     return nn.Sequential(
         ConvBN(3, C),
-        choose.subset("s0", {"a": _conv(1), "b": _conv(3), "c": nn.Identity}),
+        choose.subset("s0", {"a": _conv(1), "b": _conv(3), "c": nn.Identity}, mean=True),
         choose.subset("s1", {"a": _conv(3), "b": _conv(1)}, empty="b"),
-        choose.subset("s2", {"a": _conv(1), "b": _conv(3)}, empty=nn.Identity),
+        choose.subset("s2", {"a": _conv(1), "b": _conv(3)}, empty=nn.Identity, mean=True),
         choose.subset("s3", {"a": _conv(3), "n": inner}, empty=lambda: ConvBN(C, C, 5)),
         *_head(classes),
     )
@@ -169,11 +169,12 @@ def _listed() -> dict[str, Space]:
     for name, function in SPACES.items():
         parameters = inspect.signature(function).parameters
         options: dict[str, Any] = {k: v for k, v in tiny.items() if k in parameters}
-        if "shortcut" in parameters:
-            for shortcut in ("shared", "per_op"):
-                spaces[f"{name}-{shortcut}"] = Space(function, shortcut=shortcut, **options)
-        else:
-            spaces[name] = Space(function, **options)
+        # The choices of InstaNAS' space that change what a layer computes: ours, and as released.
+        for variant in ({"shortcut": "shared", "combine": "mean"}, {"shortcut": "per_op", "combine": "sum"}):
+            if not variant.keys() <= parameters.keys():
+                spaces[name] = Space(function, **options)
+            else:
+                spaces["-".join([name, *variant.values()])] = Space(function, **options, **variant)
     return spaces
 
 

@@ -424,6 +424,40 @@ class TestPerInstance:
         assert y[:, 0].tolist() == [sum(10.0**i for i in pair) for pair in routes]
         assert calls == [3, 3, 3, 3]
 
+    def test_where_all_rows_agree_nothing_is_gathered(self) -> None:
+        def function(choose):
+            return nn.Sequential(choose.op("agreed", OPTIONS), choose.op("open", OPTIONS))
+
+        graph, seen = MetaGraph(Space(function)), []
+        graph.net[0].options["two"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        x = torch.ones(2, 1)
+        routes = [Architecture(agreed="two", open=o) for o in ("two", "three")]
+        assert graph(x, PerInstance(routes))[:, 0].tolist() == [4.0, 6.0]
+        assert seen == [x]
+        assert seen[0] is x
+
+    def test_channels_last(self, enliven) -> None:
+        """Same results and gradients as in the other layout, and the layout is kept."""
+
+        def function(choose):
+            layers = {"k1": lambda: ConvBN(4, 4), "k3": lambda: ConvBN(4, 4, 3), "skip": nn.Identity}
+            return nn.Sequential(*(choose.subset(f"l{i}", layers, empty=nn.Identity) for i in range(3)))
+
+        graph = enliven(MetaGraph(Space(function)))
+        codes = torch.rand(6, 9, generator=torch.Generator().manual_seed(0)) < 0.5
+        codes[:, 2] = True  # an identity that all take, beside options that few do
+        x = torch.randn(6, 4, 5, 5, dtype=torch.float64)
+        results = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            graph.zero_grad()
+            own = x.clone(memory_format=layout).requires_grad_()
+            y = graph(own, PerInstance(codes))
+            assert y.is_contiguous(memory_format=layout)
+            assert torch.equal(own, x)
+            y.square().sum().backward()
+            results.append([y, own.grad, *(p.grad for p in graph.parameters())])
+        torch.testing.assert_close(*results, **CLOSE)
+
     def test_autocast(self) -> None:
         """An identity keeps float32 where a convolution gives bfloat16."""
 

@@ -39,7 +39,7 @@ class Scripted(Choose):
     def op(self, name, options):
         return options[self._decide(name, list(options))]()
 
-    def subset(self, name, options, *, empty=None):
+    def subset(self, name, options, *, empty=None, mean=False):  # noqa: ARG002
         sizes = range(0 if callable(empty) else 1, len(options) + 1)
         ways = [c for size in sizes for c in itertools.combinations(options, size)]
         return nn.ModuleList([options[o]() for o in self._decide(name, ways)])
@@ -320,8 +320,11 @@ class TestSizesByHand:
         def ac(choose):
             return choose.op("l", {"a": nn.Identity, "c": nn.Identity})
 
+        def summed(choose, *, mean=False):
+            return choose.subset("l", {"a": nn.Identity, "b": nn.Identity}, mean=mean)
+
         assert Space(ab).digest == Space(ab).digest
-        assert Space(ab).digest != Space(ac).digest
+        assert len({space.digest for space in (Space(ab), Space(ac), Space(summed), Space(summed, mean=True))}) == 4
 
 
 class TestBuilding:

@@ -156,7 +156,10 @@ class Space:
     def digest(self) -> str:
         """Twelve hexadecimal digits that two spaces share only if they have the same choices and options."""
         text = json.dumps(
-            [[c.name, c.kind, list(c.options), c.empty, c.k, c.parent, sorted(map(str, c.when))] for c in self.choices]
+            [
+                [c.name, c.kind, list(c.options), c.empty, c.mean, c.k, c.parent, sorted(map(str, c.when))]
+                for c in self.choices
+            ]
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -293,6 +293,7 @@ class TestOptions:
     def test_mistakes(self) -> None:
         for options, said in [
             ({"shortcut": "none"}, "shortcut is 'none'; give 'shared' or 'per_op'"),
+            ({"combine": "max"}, "combine is 'max'; give 'mean' or 'sum'"),
             ({"macro": "cifra"}, "there is no macro-structure 'cifra'"),
             ({"macro": "cifra"}, "did you mean 'cifar'?"),
             ({"width": 0}, "a layer would have 0 channels; give a width above 0"),

@@ -26,7 +26,7 @@ def instanas(
     size: int = 32,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """InstaNAS (arXiv 1811.10201): MobileNetV2 skeleton, each layer a sum of any of five candidates.
+    """InstaNAS (arXiv 1811.10201): MobileNetV2 skeleton, each layer any of five candidates together.
 
     A layer that keeps its shape may be empty and is then the identity; where the shape changes, an empty layer
     runs `basic_k3`. Parameter and multiply-add totals of the released program hold at width 1 for both shortcuts.
@@ -42,10 +42,12 @@ def instanas(
         dropout: before the classifier.
 
     Raises:
-        SpaceError: no such macro-structure or shortcut, or a width of 0.
+        SpaceError: no such macro-structure, shortcut or way to combine, or a width of 0.
     """
     if shortcut not in ("shared", "per_op"):
         raise SpaceError(f"shortcut is '{shortcut}'; give 'shared' or 'per_op'")
+    if combine not in ("mean", "sum"):
+        raise SpaceError(f"combine is '{combine}'; give 'mean' or 'sum'")
     skeleton = macro_for(macro, size)
     c = round_channels(skeleton.stem * width)
     layers: list[nn.Module] = [ConvBN(channels, c, 3, stride=skeleton.stem_stride)]
