@@ -96,6 +96,15 @@ class CodePolicy:
         active = self._active(codes).to(q.device)
         return Draw(codes, (torch.stack(scores, 1) * active).sum(1))
 
+    def information(self, q: Tensor) -> Tensor:
+        """Mutual information between image and options, Σ_o [H(mean_x q_o) − mean_x H(q_o)]: 0 where all images of
+        the batch share one distribution, and large only where each is decided and they differ. A scalar, nats.
+
+        Args:
+            q: `[B, D]`.
+        """
+        return self.entropy(q.mean(0, keepdim=True)).sum() - self.entropy(q).mean()
+
     def entropy(self, q: Tensor, form: Entropy = "bernoulli") -> Tensor:
         """Σ over options, `[B]`. `half` is the released −Σ q log q, which lacks the (1 − q) log(1 − q) of a bit: its
         maximum lies at q = 1/e, so as a bonus it pushes every bit off."""

@@ -37,7 +37,7 @@ class SearchOptions:
     controller_passes: int = 2
     """Passes over the controller's split in each epoch."""
     controller: Literal["light", "resnet"] = "light"
-    lr: float = 4e-3
+    lr: float = 1e-2
     """Adam, controller."""
     lr_decay_epochs: int = 0
     """Controller's learning rate × 0.1 every so many epochs; 0 keeps it."""
@@ -55,6 +55,8 @@ class SearchOptions:
     beta: tuple[float, float] = (0.4, 0.02)
     """Weight of the entropy bonus β at the first and last epoch."""
     entropy: Entropy = "bernoulli"
+    diversity: float = 1.5
+    """Weight of the mutual information between image and architecture, against collapse onto one architecture."""
     samples: int = 2
     """Sampled architectures an image and step."""
     baseline: Baseline = "leave_one_out"
@@ -90,8 +92,8 @@ class SearchOptions:
 
 
 SearchRow = dict[str, float]
-"""One epoch: window_low, window_high, sampled_ms, sampled_std, map_ms, val_accuracy, running_accuracy, reward, positive_share,
-distinct, distinct_share, effective_number, varying_bits, entropy, alpha, bn_drift, loss."""
+"""One epoch: window_low, window_high, sampled_ms, sampled_std, map_ms, val_accuracy, running_accuracy, reward,
+positive_share, distinct, distinct_share, effective_number, varying_bits, entropy, alpha, bn_drift, loss."""
 
 
 @torch.no_grad()
@@ -278,6 +280,8 @@ class Search:
         entropy = self.policy.entropy(q, options.entropy)
         log_prob = torch.stack([draw.log_prob for draw in draws])
         loss = surrogate(log_prob, advantage.to(log_prob), entropy, beta)
+        if options.diversity:
+            loss = loss - options.diversity * self.policy.information(q)
         self.controller_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.controller_optimiser.step()

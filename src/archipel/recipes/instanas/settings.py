@@ -121,15 +121,17 @@ class Settings:
 
 PRESETS: dict[str, Settings] = {
     "cpu": Settings(
-        pretraining=Pretraining(epochs=16, batch=64, lr=0.1, warmup=0.05, clip=5.0),
-        search=SearchOptions(epochs=12),
+        pretraining=Pretraining(epochs=10, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=8, controller_passes=1),
         finetuning=Finetuning(epochs=2, batch=64),
+        baselines=Baselines(pool=8, contrasted=2, shuffles=3),
     ),
     "digits": Settings(
         pretraining=Pretraining(epochs=30, batch=64, lr=0.1, warmup=0.05, clip=5.0),
         search=SearchOptions(epochs=16),
         finetuning=Finetuning(epochs=4, batch=64),
         latency=Latency(seconds=15.0),
+        baselines=Baselines(pool=12, contrasted=2),
     ),
     "gpu": Settings(
         network=Network(macro=None, width=1.0),
@@ -157,6 +159,7 @@ PRESETS: dict[str, Settings] = {
             alpha=(0.8, 0.8),
             beta=(0.8, 0.8),
             entropy="half",
+            diversity=0.0,
             samples=1,
             baseline="self_critical",
             window="released",
