@@ -133,6 +133,16 @@ class TestMetaGraphContract:
             alone = each_alone(graph, x, architectures)
             torch.testing.assert_close(graph(x, PerInstance(architectures)), alone, **CLOSE)
 
+    def test_per_instance_of_neighbours(self, space: Space, graph: MetaGraph) -> None:
+        """All agree at all choices but one: options that every row takes stand beside one that few do."""
+        rng = random.Random(0)
+        for architecture in corners(space)[1:4]:
+            near = space.neighbours(architecture, rng)
+            if near:
+                architectures = [architecture, *rng.choices(near, k=B - 1)]
+                alone = each_alone(graph, images(), architectures)
+                torch.testing.assert_close(graph(images(), PerInstance(architectures)), alone, **CLOSE)
+
     @pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
     def test_no_route_changes_its_input(self, space: Space, graph: MetaGraph, quiet) -> None:
         """Identity options and options that all rows take alias the input."""
