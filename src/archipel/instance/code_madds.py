@@ -15,13 +15,17 @@ from archipel.space import Space
 
 __all__ = ["CodeMadds"]
 
+FREE = ("identity", "zero")
+"""What an empty selection can run without multiplying."""
+
 
 class CodeMadds:
     """Multiply-adds of one image, exactly, of canonical codes `[B, D]`.
 
     Where every option counts the same in whatever child it stands, a few children that hold all options between them
     are counted layer by layer, and any architecture is a sum over its code. Otherwise (`value` choices, options that
-    give maps of different sizes) each distinct architecture is built and counted, 0.1 s each.
+    give maps of different sizes, empty selections that run a layer) each distinct architecture is built and counted,
+    which takes about 0.1 s.
 
     Args:
         input_shape: `[C, H, W]`.
@@ -31,7 +35,9 @@ class CodeMadds:
         self.space = space
         self.input_shape = input_shape
         self._known: dict[Architecture, int] = {}
-        self._sum = None if any(choice.kind == "value" for choice in space.choices) else self._learn()
+        counts_when_empty = any(c.allows_empty and c.empty not in FREE for c in space.choices)
+        has_values = any(choice.kind == "value" for choice in space.choices)
+        self._sum = None if has_values or counts_when_empty else self._learn()
 
     @property
     def is_additive(self) -> bool:
@@ -64,7 +70,7 @@ class CodeMadds:
             base, columns = outside, columns | found
         if base is None or len(columns) < self.space.width:
             return None
-        return base, torch.tensor([columns[column] for column in range(self.space.width)])
+        return base, torch.tensor([columns[column] for column in range(self.space.width)], dtype=torch.int64)
 
     def _count(self, architecture: Architecture) -> tuple[int, dict[int, int]]:
         """Of one child: what is outside the choices, and each chosen column."""
