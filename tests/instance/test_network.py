@@ -1,0 +1,107 @@
+"""The found network against its meta-graph and controller, unfolded."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from archipel.instance.controller import LightController
+from archipel.instance.network import InstanceNetwork
+from archipel.instance.policy import CodePolicy
+from archipel.metagraph import MetaGraph, PerInstance
+from archipel.space import Space
+
+
+@pytest.fixture
+def controller(space: Space, enliven) -> nn.Module:
+    """Picks different architectures for different inputs."""
+    if space.size == 1:
+        pytest.skip("there is nothing to pick")
+    torch.manual_seed(0)
+    made = enliven(LightController(space.width, channels=3, size=8), 3)
+    with torch.no_grad():
+        made.head.weight *= 5.0
+        made.head.bias -= made.head(made.features(images(9))).mean(0)  # logits around 0
+    return made
+
+
+def images(n: int) -> torch.Tensor:
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_it_is_the_graph_along_the_controllers_modes(space: Space, graph: MetaGraph, controller: nn.Module) -> None:
+    """One by one and as a batch, to 1e-5 in evaluation mode."""
+    network = InstanceNetwork(graph, controller)
+    x = images(9)
+    codes = CodePolicy(space).mode(controller(x))
+    assert len(codes.unique(dim=0)) > 1
+    expected = graph(x, PerInstance(codes))
+    assert network.codes(x).equal(codes)
+    torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.cat([network(x[i : i + 1]) for i in range(9)]), expected, rtol=1e-5, atol=1e-5)
+    alone = torch.cat([graph.extract(space.decode(code))(x[i : i + 1]) for i, code in enumerate(codes)])
+    torch.testing.assert_close(expected, alone, rtol=1e-5, atol=1e-5)
+
+
+def three(choose) -> nn.Module:
+    acts = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+    return nn.Sequential(nn.Conv2d(1, 4, 1), choose.op("act", acts), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class ByBrightness(nn.Module):
+    """Option 0, 1 or 2 for an image of brightness 0, 1 or 2."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -(x.mean((1, 2, 3))[:, None] - torch.arange(3.0)).abs()
+
+
+def of_brightness(b: float) -> torch.Tensor:
+    return torch.full((1, 1, 4, 4), b)
+
+
+class TestChildren:
+    @pytest.fixture
+    def extracted(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The options of the children that were taken out, in order."""
+        log: list[str] = []
+        extract = MetaGraph.extract
+
+        def logged(graph: MetaGraph, architecture) -> nn.Module:
+            log.append(architecture["act"])
+            return extract(graph, architecture)
+
+        monkeypatch.setattr(MetaGraph, "extract", logged)
+        return log
+
+    def test_each_is_taken_out_once(self, extracted: list[str]) -> None:
+        network = InstanceNetwork(MetaGraph(Space(three)), ByBrightness())
+        for b in (0.0, 1.0, 0.0, 1.0, 0.1):
+            network(of_brightness(b))
+        assert extracted == ["relu", "tanh"]
+
+    def test_the_longest_unused_goes_first(self, extracted: list[str]) -> None:
+        network = InstanceNetwork(MetaGraph(Space(three)), ByBrightness(), children=2)
+        for b in (0.0, 1.0, 0.0, 2.0, 0.0, 1.0):  # 2 drives out 1, which then drives out 2
+            network(of_brightness(b))
+        assert extracted == ["relu", "tanh", "sigmoid", "tanh"]
+
+    def test_a_batch_takes_none_out(self, extracted: list[str]) -> None:
+        InstanceNetwork(MetaGraph(Space(three)), ByBrightness())(torch.cat([of_brightness(0.0), of_brightness(1.0)]))
+        assert extracted == []
+
+
+def test_what_it_is_made_from_stays_as_it_is() -> None:
+    graph, controller = MetaGraph(Space(three)), LightController(3, channels=1, size=4)
+    before = copy.deepcopy(graph.state_dict()), copy.deepcopy(controller.state_dict())
+    network = InstanceNetwork(graph, controller)
+    network(torch.randn(5, 1, 4, 4)), network(torch.randn(1, 1, 4, 4))
+    assert graph.training
+    assert controller.training
+    for now, then in zip((graph.state_dict(), controller.state_dict()), before):
+        assert all(now[name].equal(then[name]) for name in then)
+    held = sum(p.numel() for p in network.parameters())
+    weights = sum(p.numel() for p in graph.parameters())
+    assert held == weights + sum(p.numel() for p in network.controller.parameters())  # the graph's once
