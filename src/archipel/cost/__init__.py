@@ -1,6 +1,6 @@
 """What an architecture costs: parameters, multiply-adds, and latency on a device."""
 
-from archipel.cost.build import TableSettings, build, check, measure_controller, measure_missing
+from archipel.cost.build import TableSettings, build, check, measure_beside, measure_controller, measure_missing
 from archipel.cost.complexity import LayerRow, layers, madds, parameters
 from archipel.cost.device import Device, ThreadChoice, choose_threads
 from archipel.cost.fidelity import Fidelity, kendall_tau
@@ -24,6 +24,7 @@ __all__ = [
     "layers",
     "madds",
     "measure",
+    "measure_beside",
     "measure_controller",
     "measure_missing",
     "parameters",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +27,7 @@ from archipel.errors import OptionError, TableError
 from archipel.progress import SILENT, Progress
 from archipel.space import Space
 
-__all__ = ["TableSettings", "build", "check", "measure_controller", "measure_missing"]
+__all__ = ["TableSettings", "build", "check", "measure_beside", "measure_controller", "measure_missing"]
 
 
 @dataclass(frozen=True)
@@ -240,23 +240,31 @@ def measure_controller(
     seed: int = 0,
     clock: Clock | None = None,
 ) -> LatencyTable:
-    """The table with the controller's own entry: one pass of a batch of the table's input shape.
+    """The table with the controller's own entry: one pass of a batch of the table's input shape."""
+    found = measure_beside(table, device, {"controller": controller}, rounds=rounds, seed=seed, clock=clock)
+    return table.with_controller(found["controller"])
 
-    Timed by turns with reference networks, by which it is scaled to the machine's speed at the table's time.
+
+def measure_beside(
+    table: LatencyTable,
+    device: Device,
+    networks: Mapping[str, nn.Module],
+    *,
+    rounds: int = 60,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> dict[str, float]:
+    """Whole networks from outside the space in the table's own time: milliseconds of one pass of a batch each.
+
+    Timed by turns with reference networks, by which they are scaled to the machine's speed at the table's time.
     """
     references = _speed_references(table)
     nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
-    ready = device.prepare(controller)
-    candidates = {str(i): partial(nursery.build(r.architecture), nursery.inputs) for i, r in enumerate(references)}
-    timings = measure(
-        {"controller": partial(ready, nursery.inputs), **candidates},
-        device,
-        rounds=rounds,
-        rng=random.Random(seed),
-        clock=clock or clock_of(device),
-    )
+    candidates = {f"own {name}": partial(device.prepare(net), nursery.inputs) for name, net in networks.items()}
+    candidates |= {str(i): partial(nursery.build(r.architecture), nursery.inputs) for i, r in enumerate(references)}
+    timings = measure(candidates, device, rounds=rounds, rng=random.Random(seed), clock=clock or clock_of(device))
     speed = statistics.median(timings[str(i)].ms / r.ms for i, r in enumerate(references))
-    return table.with_controller(timings["controller"].ms / speed)
+    return {name: timings[f"own {name}"].ms / speed for name in networks}
 
 
 _NAN = float("nan")

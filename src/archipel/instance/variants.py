@@ -18,13 +18,15 @@ def choose_variants(
     """Epochs to keep, by name: A the slowest and most accurate, then faster.
 
     Candidates are the epochs that no other epoch beats in both validation accuracy (by more than one standard error
-    of that accuracy) and mean latency. The latency range they span is cut into `count` equal parts, and the most
-    accurate candidate of each part is taken: fewer than `count` where parts are empty.
+    of that accuracy) and mean latency. The latency range they span is cut into `count` equal parts, A the slowest, and
+    the most accurate candidate of each part is taken. Parts are named, not epochs, so that one name means about the
+    same in every seed; the name of an empty part is missing.
 
     Args:
         rows: of one search, in order of their epochs.
         validation_images: how many images the accuracies are means over.
-        target_ms: if given, the most accurate epoch not slower than this is always among them, if there is one.
+        target_ms: if given, the most accurate epoch not slower than this is always among them, if there is one;
+            it has the first letter after the parts', unless a part has it already.
 
     Raises:
         OptionError: there are not letters for so many.
@@ -46,10 +48,12 @@ def choose_variants(
     for row in front:
         share = (slowest - row["map_ms"]) / max(slowest - fastest, 1e-12)
         parts.setdefault(min(count - 1, int(share * count)), []).append(row)
-    chosen = {int(max(part, key=lambda r: (r["val_accuracy"], -r["map_ms"]))["epoch"]) for part in parts.values()}
-    if target_ms is not None:
-        within = [row for row in rows if row["map_ms"] <= target_ms]
-        if within:
-            chosen.add(int(max(within, key=lambda r: (r["val_accuracy"], -r["map_ms"]))["epoch"]))
-    slowest_first = sorted(chosen, key=lambda epoch: -rows[epoch]["map_ms"])
-    return dict(zip(NAMES, slowest_first))
+
+    def best(candidates: list[SearchRow]) -> int:
+        return int(max(candidates, key=lambda row: (row["val_accuracy"], -row["map_ms"]))["epoch"])
+
+    chosen = {NAMES[i]: best(parts[i]) for i in sorted(parts)}
+    within = [row for row in rows if target_ms is not None and row["map_ms"] <= target_ms]
+    if within and best(within) not in chosen.values():
+        chosen[NAMES[count]] = best(within)
+    return chosen

@@ -15,6 +15,7 @@ import torch
 
 from archipel.cost import Device, LatencyTable
 from archipel.progress import SILENT, Progress
+from archipel.recipes.instanas.controls import mobilenet_latency
 from archipel.recipes.instanas.judging import contestants, test, time_all
 from archipel.recipes.instanas.outcome import result_of, write_instances
 from archipel.recipes.instanas.plan import Plan
@@ -67,6 +68,7 @@ def run(
         measured = latency_table(study)
         routed, static = study.cost(measured, controlled=True), study.cost(measured, controlled=False)
         check_target(routed, target_ms)
+        mobilenet_latency(study, measured)
         plan = Plan(study, routed, static, seeds, target_ms)
         if device.threads > 1:
             pretrained(study)  # alone it may use all threads of the device; as a job it has one

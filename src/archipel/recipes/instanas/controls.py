@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from archipel.cost import LatencyTable, measure_beside
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.controls import best_static_child, candidates, keep_for, static_union
 from archipel.instance.policy import CodePolicy
@@ -20,7 +21,7 @@ from archipel.sharing.policies import Drawn, draw_codes
 from archipel.sharing.training import train
 from archipel.spaces import mobilenet_v2
 
-__all__ = ["mobilenet", "random_policy", "static_child", "union", "width_name"]
+__all__ = ["mobilenet", "mobilenet_latency", "random_policy", "static_child", "union", "width_name"]
 
 
 def width_name(width: float) -> str:
@@ -50,6 +51,23 @@ def mobilenet(study: Study, width: float, seed: int) -> None:
 
     study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+
+
+def mobilenet_latency(study: Study, table: LatencyTable) -> dict[str, float]:
+    """Milliseconds an image of every width of the sweep, in the table's own time; by `width_name`."""
+
+    def work() -> dict[str, Any]:
+        networks = {}
+        for width in study.settings.baselines.widths:
+            networks[width_name(width)] = network = new_mobilenet(study, width)
+            recalibrate(network, study.calibration())  # of a fresh network's size signals would shrink to denormals
+        found = measure_beside(table, study.device, networks, seed=study.seed_of("mobilenet latency"))
+        return {"ms": {name: ms / table.batch for name, ms in found.items()}}
+
+    if not study.settings.baselines.widths:
+        return {}
+    found: dict[str, float] = study.once("mobilenet-latency", work)["ms"]
+    return found
 
 
 def validation_codes(study: Study, controller: nn.Module) -> torch.Tensor:

@@ -43,7 +43,7 @@ class Contestant:
     keep: float | None = None
     """Of a random policy: probability of each option."""
     table_ms: float | None = None
-    """Known beforehand for static networks of the space."""
+    """Known beforehand for static networks."""
     row: dict[str, Any] = field(default_factory=dict)
     """What testing found."""
 
@@ -77,7 +77,9 @@ def contestants(study: Study, seed: int, chosen: dict[str, int], contrasted: lis
             found.append(Contestant("random_policy", name, seed, graph, keep=done["keep"]))
             study.folder.checkpoint(found[-1].key).load({"graph": graph})
     for width in study.settings.baselines.widths:
-        found.append(Contestant("mobilenet_v2", width_name(width), seed, new_mobilenet(study, width)))
+        network = new_mobilenet(study, width)
+        ms = study.done("mobilenet-latency")["ms"][width_name(width)]
+        found.append(Contestant("mobilenet_v2", width_name(width), seed, network, table_ms=ms))
         study.folder.checkpoint(found[-1].key).load({"network": found[-1].network})
     return found
 

@@ -121,17 +121,18 @@ class Settings:
 
 PRESETS: dict[str, Settings] = {
     "cpu": Settings(
-        pretraining=Pretraining(epochs=10, batch=64, lr=0.1, warmup=0.05, clip=5.0),
-        search=SearchOptions(epochs=8, controller_passes=1),
+        network=Network(width=0.35),
+        pretraining=Pretraining(epochs=9, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=7, controller_passes=1),
         finetuning=Finetuning(epochs=2, batch=64),
-        baselines=Baselines(pool=8, contrasted=2, shuffles=3),
+        baselines=Baselines(widths=(0.25, 0.5, 0.75), pool=8, contrasted=2, shuffles=2),
     ),
     "digits": Settings(
-        pretraining=Pretraining(epochs=30, batch=64, lr=0.1, warmup=0.05, clip=5.0),
-        search=SearchOptions(epochs=16),
-        finetuning=Finetuning(epochs=4, batch=64),
-        latency=Latency(seconds=15.0),
-        baselines=Baselines(pool=12, contrasted=2),
+        pretraining=Pretraining(epochs=24, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=14),
+        finetuning=Finetuning(epochs=3, batch=64),
+        latency=Latency(seconds=15.0, final_rounds=12),
+        baselines=Baselines(pool=8, contrasted=2, shuffles=6),
     ),
     "gpu": Settings(
         network=Network(macro=None, width=1.0),
