@@ -179,3 +179,28 @@ class TestEntropy:
         expected = float(-(q[0, 1:] * q[0, 1:].log()).sum())
         assert float(policy.entropy(q)) == pytest.approx(expected, abs=1e-6)
         assert float(policy.entropy(q, "half")) == pytest.approx(expected, abs=1e-6)
+
+
+class TestInformation:
+    """Mutual information between image and option: Σ [H(mean q) − mean H(q)]."""
+
+    def test_two_images_with_opposite_bits_share_nothing(self) -> None:
+        policy = CodePolicy(Space(bits))
+        opposite = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], dtype=torch.float64)
+        assert float(policy.information(opposite)) == pytest.approx(2 * math.log(2))
+
+    def test_equal_distributions_tell_nothing(self, small_space: Space) -> None:
+        policy = CodePolicy(small_space)
+        q = policy.probabilities(logits_of(small_space)).expand(7, -1)
+        assert float(policy.information(q)) == pytest.approx(0.0, abs=1e-9)
+
+    def test_it_is_never_negative_and_more_where_images_differ_more(self, small_space: Space) -> None:
+        policy = CodePolicy(small_space)
+        z = logits_of(small_space, 20)
+        found = [float(policy.information(policy.probabilities(z * scale))) for scale in (0.1, 1.0, 10.0)]
+        assert 0.0 < found[0] < found[1] < found[2]
+
+    def test_categories(self) -> None:
+        policy = CodePolicy(Space(single))
+        q = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]], dtype=torch.float64)
+        assert float(policy.information(q)) == pytest.approx(math.log(2))
