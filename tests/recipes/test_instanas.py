@@ -1,0 +1,414 @@
+"""Whole runs, as small as they can be: what they write, that they repeat, and a kill in every stage."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from archipel.cost import Device, LatencyTable
+from archipel.errors import OptionError, TableError
+from archipel.instance.search import SearchOptions
+from archipel.nn import ConvBN, Residual, Zero, batch_norm2d, conv2d, linear
+from archipel.recipes.instanas import PRESETS, open_space, preset_for, run
+from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
+from archipel.run.checkpoint import Checkpoint
+from archipel.run.folder import RunFolder
+from archipel.sharing.policies import KeepSchedule
+from archipel.space import Space
+from archipel.tasks import Classification, load
+
+DEVICE = Device("cpu", 1)
+SEEDS = 2
+
+SMALL = Settings(
+    network=Network(width=0.25),
+    pretraining=Pretraining(epochs=2, batch=32, lr=0.1),
+    search=SearchOptions(epochs=2, batch=32, controller_batch=32, controller_passes=1),
+    finetuning=Finetuning(epochs=2, batch=32, variants=2),
+    baselines=Baselines(widths=(0.25,), pool=2, contrasted=1, shuffles=2),
+    latency=Latency(images=2, final_rounds=1, throughput_batch=8),
+    jobs=Jobs(workers=1),
+)
+
+
+def layer(choose, name: str) -> nn.Module:
+    options = {f"k{k}": (lambda k=k: ConvBN(8, 8, k)) for k in (1, 3)}
+    return Residual(choose.subset(name, options, empty=Zero))
+
+
+def little(choose, *, classes: int, channels: int) -> nn.Module:
+    """Three layers with subsets."""
+    first = choose.subset("l0", {"k3": lambda: ConvBN(channels, 8, 3, stride=2),
+                                 "k5": lambda: ConvBN(channels, 8, 5, stride=2)}, empty="k3")  # fmt: skip
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
+    return nn.Sequential(first, layer(choose, "l1"), layer(choose, "l2"), *head)
+
+
+def little_task() -> Classification:
+    return load("digits", images=120, test_images=40)
+
+
+def little_table(arithmetic_table: Callable[..., LatencyTable], **more: Any) -> LatencyTable:
+    return arithmetic_table(open_space(little_task(), little, SMALL.network), DEVICE, **more)
+
+
+def execute(
+    path: Path,
+    table: LatencyTable | None,
+    *,
+    function: Callable[..., nn.Module] = little,
+    settings: Settings = SMALL,
+    seeds: int = SEEDS,
+    task: Classification | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """A new run in `path`, or the run there gone on with, everything else made anew."""
+    folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, {}, "archipel run")
+    with folder:
+        return run(folder, task or little_task(), DEVICE, function, settings, seeds=seeds, table=table, **more)
+
+
+@pytest.fixture(scope="module")
+def table(arithmetic_table) -> LatencyTable:
+    return little_table(arithmetic_table)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, table: LatencyTable) -> tuple[Path, dict[str, Any], Classification]:
+    """A run that nothing disturbed: its folder, result and task."""
+    path, task = tmp_path_factory.mktemp("run"), little_task()
+    return path, execute(path, table, task=task), task
+
+
+VOLATILE = ("measured_ms", "batch_ms")
+
+
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    """What must repeat: everything but dates and what a wall clock said."""
+    points = [{key: value for key, value in point.items() if key not in VOLATILE} for point in result["points"]]
+    for point in points:
+        if point["kind"] == "mobilenet_v2":
+            del point["table_ms"]  # no architecture of the space: measured anew
+    kept = {key: result[key] for key in ("awareness", "curves", "alarms", "fidelity", "task", "space", "device")}
+    # JSON, because NaN is not equal to itself.
+    return json.loads(json.dumps({"points": points, **kept}))
+
+
+def is_figure(value: Any) -> bool:
+    if value is None:
+        return True
+    return (
+        set(value) == {"values", "mean", "low", "high"}
+        and all(isinstance(v, float) and math.isfinite(v) for v in value["values"])
+        and value["low"] <= value["mean"] <= value["high"]
+    )
+
+
+class TestResult:
+    def test_the_file_is_what_run_returns(self, finished) -> None:
+        path, result, _ = finished
+        assert figures(json.loads((path / "result.json").read_text())) == figures(result)
+
+    def test_it_has_what_the_report_reads(self, finished) -> None:
+        _, result, task = finished
+        assert result["schema"] == 1
+        assert result["title"] == "InstaNAS on digits"
+        assert result["seconds"] > 0
+        assert result["started"] <= result["finished"]
+        assert all(set(stage) == {"name", "seconds"} for stage in result["stages"])
+        assert {"python", "torch", "platform", "cpu", "threads", "archipel"} <= set(result["environment"])
+        assert result["task"]["splits"] == task.splits
+        assert result["space"]["size"] == str(3 * 4 * 4)
+        assert [choice["name"] for choice in result["space"]["choices"]] == ["l0", "l1", "l2"]
+        assert result["device"]["batch"] == 1
+        assert len(result["awareness"]["sentence"]) > 40
+
+    def test_every_point_is_made_of_figures(self, finished) -> None:
+        _, result, _ = finished
+        named = {
+            "accuracy", "table_ms", "measured_ms", "batch_ms", "madds", "distinct_share", "effective_number",
+            "varying_bits", "latency_spread", "shuffled_accuracy",
+        }  # fmt: skip
+        assert len(result["points"]) >= 5
+        for point in result["points"]:
+            assert all(is_figure(point[key]) for key in named & set(point))
+            assert isinstance(point["parameters"], int)
+            wanted = {"accuracy", "table_ms", "madds"}
+            if point["kind"] == "instanas":
+                wanted = named
+            if point["kind"] != "random_policy":  # nobody serves them
+                wanted |= {"measured_ms", "batch_ms"}
+            assert all(point.get(key) is not None for key in wanted), point["name"]
+            assert 0.0 <= point["accuracy"]["mean"] <= 1.0
+
+    def test_every_kind_is_there(self, finished) -> None:
+        _, result, _ = finished
+        kinds = [point["kind"] for point in result["points"]]
+        assert set(kinds) == {"instanas", "mobilenet_v2", "static_child", "static_union", "random_policy"}
+        assert kinds.count("static_child") == kinds.count("instanas")
+        assert kinds.count("mobilenet_v2") == 1
+
+    def test_static_children_are_no_slower_than_what_they_control(self, finished) -> None:
+        _, result, _ = finished
+        latency = {(p["kind"], p["name"]): p["table_ms"]["values"] for p in result["points"]}
+        for (kind, name), values in latency.items():
+            if kind == "static_child":
+                # The budget is the mean over validation images, that of the point over test images.
+                assert all(ms <= own * 1.1 for ms, own in zip(values, latency["instanas", name]))
+
+    def test_curves_have_an_entry_an_epoch(self, finished) -> None:
+        _, result, _ = finished
+        assert len(result["curves"]["pretraining"]["loss"]) == SMALL.pretraining.epochs
+        assert {"epoch", "loss", "val_all_on", "val_random", "keep"} <= set(result["curves"]["pretraining"])
+        assert [search["seed"] for search in result["curves"]["search"]] == [0, 1]
+        for search in result["curves"]["search"]:
+            assert all(len(v) == SMALL.search.epochs for key, v in search.items() if key not in ("seed", "chosen"))
+            assert set(search["chosen"].values()) <= set(range(SMALL.search.epochs))
+
+    def test_the_test_set_is_read_once(self, finished) -> None:
+        assert finished[2].reads["test"] == 1
+
+
+class TestFiles:
+    def test_a_row_for_every_test_image_and_variant_of_the_first_seed(self, finished) -> None:
+        path, result, task = finished
+        with open(path / "architectures.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        variants = result["curves"]["search"][0]["chosen"]
+        assert len(rows) == len(variants) * task.splits["test"]
+        for name in variants:
+            own = [row for row in rows if row["variant"] == name]
+            point = next(p for p in result["points"] if (p["kind"], p["name"]) == ("instanas", name))
+            share = sum(row["correct"] == "1" for row in own) / len(own)
+            assert share == pytest.approx(point["accuracy"]["values"][0])
+            mean = sum(float(row["latency_ms"]) for row in own) / len(own)
+            assert mean == pytest.approx(point["table_ms"]["values"][0], rel=1e-4)
+            assert len({row["architecture"] for row in own}) / len(own) == point["distinct_share"]["values"][0]
+            assert all((row["label"] == row["predicted"]) == (row["correct"] == "1") for row in own)
+
+    def test_latency_and_code_belong_together(self, finished, table: LatencyTable) -> None:
+        path, _, _ = finished
+        with open(path / "architectures.csv", newline="") as file:
+            for row in list(csv.DictReader(file))[:10]:
+                code = torch.tensor([bit == "1" for bit in row["architecture"]])
+                expected = table.predict(table.space.decode(code)) + table.controller_ms
+                assert float(row["latency_ms"]) == pytest.approx(expected, rel=1e-5)
+
+    def test_pictures_and_probabilities(self, finished) -> None:
+        path, result, task = finished
+        tensors, _ = RunFolder.open(path, write=False).read_tensors("instances.safetensors")
+        n = task.splits["test"]
+        assert tensors["images"].shape == (n, 8, 8, 3)
+        assert tensors["images"].dtype == torch.uint8
+        assert tensors["label"].equal(task.labels[task.indices["test"]])
+        for name in result["curves"]["search"][0]["chosen"]:
+            p = tensors[f"probabilities/{name}"]
+            assert p.shape == (n, 6)
+            assert p.dtype == torch.float32
+            assert 0.0 <= float(p.min()) <= float(p.max()) <= 1.0
+
+
+class TestRepeats:
+    def test_the_seed_and_the_table_decide(self, finished, table: LatencyTable, tmp_path: Path) -> None:
+        """Also side by side in forked processes."""
+        torch.seed()
+        again = execute(tmp_path, table, settings=replace(SMALL, jobs=Jobs(workers=2)))
+        assert figures(again) == figures(finished[1])
+        first, second = (json.dumps(figures(r)["curves"]) for r in (again, execute_other_seed(tmp_path / "1", table)))
+        assert first != second
+
+    def test_killed_in_every_stage_and_gone_on_with_it_ends_the_same(
+        self, finished, table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed
+    ) -> None:
+        """One run, killed again and again: before each stage is marked as done, and after each third checkpoint."""
+        met: set[str] = set()
+        mark_done, save = RunFolder.mark_done, Checkpoint.save
+
+        def dying_mark(folder: RunFolder, stage: str, result: Any) -> dict[str, Any]:
+            if stage not in met:
+                met.add(stage)
+                raise killed
+            return mark_done(folder, stage, result)
+
+        saved: list[str] = []
+
+        def dying_save(checkpoint: Checkpoint, parts: Any, meta: Any) -> None:
+            save(checkpoint, parts, meta)
+            saved.append(checkpoint.path.stem)
+            if len(saved) % 3 == 0 and saved.count(checkpoint.path.stem) < 3:
+                raise killed
+
+        monkeypatch.setattr(RunFolder, "mark_done", dying_mark)
+        monkeypatch.setattr(Checkpoint, "save", dying_save)
+        deaths = 0
+        while True:
+            task = little_task()
+            try:
+                result = execute(tmp_path, table, task=task)
+                break
+            except killed:
+                deaths += 1
+                assert deaths < 200
+        assert len(met) >= 20
+        assert deaths > len(met)
+        assert figures(result) == figures(finished[1])
+        for name in ("architectures.csv", "instances.safetensors"):
+            assert (tmp_path / name).read_bytes() == (finished[0] / name).read_bytes()
+        assert task.reads["test"] == 1  # by the last process
+
+    def test_a_finished_run_is_not_done_again(self, finished, table: LatencyTable) -> None:
+        path, result, _ = finished
+        task = little_task()
+        again = execute(path, table, task=task)
+        assert figures(again) == figures(result)
+        assert (task.reads["train"], task.reads["test"]) == (0, 0)
+        measured = [[point.get(key) for key in VOLATILE] for point in result["points"]]
+        assert [[point.get(key) for key in VOLATILE] for point in again["points"]] == measured
+
+
+def execute_other_seed(path: Path, table: LatencyTable) -> dict[str, Any]:
+    path.mkdir()
+    return execute(path, table, seed=1)
+
+
+class TestTarget:
+    def test_one_variant_meets_it(self, finished, table: LatencyTable, tmp_path: Path) -> None:
+        searches = finished[1]["curves"]["search"]
+        target = sorted(searches[0]["map_ms"])[0] + 1e-6
+        result = execute(tmp_path, table, seeds=1, target_ms=target)
+        search = result["curves"]["search"][0]
+        assert any(search["map_ms"][epoch] <= target for epoch in search["chosen"].values())
+        assert "target missed" not in {alarm["kind"] for alarm in result["alarms"]}
+
+    def test_a_search_that_never_gets_there_says_so(self, table: LatencyTable, tmp_path: Path) -> None:
+        cheapest = min(table.predict(architecture) for architecture in table.space) + table.controller_ms
+        result = execute(tmp_path, table, seeds=1, target_ms=cheapest * 1.0001)
+        assert [alarm["kind"] for alarm in result["alarms"]].count("target missed") == 1
+
+    def test_one_that_nothing_can_meet_is_refused_before_any_training(
+        self, table: LatencyTable, tmp_path: Path
+    ) -> None:
+        cheapest = min(table.predict(architecture) for architecture in table.space) + table.controller_ms
+        task = little_task()
+        with pytest.raises(OptionError, match=r"target latency .* ms is below the cheapest child"):
+            execute(tmp_path, table, task=task, target_ms=cheapest * 0.99)
+        assert task.reads["train"] == 0
+
+
+def test_a_table_of_another_space_is_refused(arithmetic_table, tmp_path: Path) -> None:
+    def other(choose, *, classes: int, channels: int) -> nn.Module:
+        return little(choose, classes=classes, channels=channels)
+
+    foreign = arithmetic_table(open_space(little_task(), other, SMALL.network), DEVICE)
+    with pytest.raises(TableError, match="is of another space"):
+        execute(tmp_path, foreign)
+
+
+class TestOwnSpaces:
+    """A user's own function, with the other verbs; nothing is asked of it but `classes` and `channels`."""
+
+    QUICK = replace(
+        SMALL,
+        pretraining=replace(SMALL.pretraining, epochs=1),
+        finetuning=replace(SMALL.finetuning, epochs=1),
+        latency=Latency(
+            images=1, final_rounds=1, throughput_batch=4, cover=1, probed=4, calibrating=9, held_out=3, rounds=2
+        ),
+    )
+
+    @staticmethod
+    def ops(choose, *, classes: int, channels: int) -> nn.Module:
+        def nested() -> nn.Module:
+            return nn.Sequential(ConvBN(8, 8, 3), choose.op("inner", {"k1": lambda: ConvBN(8, 8), "skip": nn.Identity}))
+
+        return nn.Sequential(
+            ConvBN(channels, 8, 3, stride=2),
+            choose.op("outer", {"k3": lambda: ConvBN(8, 8, 3), "nested": nested}),
+            choose.op("last", {"k1": lambda: ConvBN(8, 8), "k3": lambda: ConvBN(8, 8, 3), "skip": nn.Identity}),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, classes),
+        )
+
+    @staticmethod
+    def values(choose, *, classes: int, channels: int) -> nn.Module:
+        width, kernel = choose.value("width", [4, 8]), choose.value("kernel", [1, 3])
+        block = choose.subset("block", {"k1": lambda: ConvBN(8, 8), "k3": lambda: ConvBN(8, 8, 3)}, empty=nn.Identity)
+        return nn.Sequential(
+            conv2d(channels, width, 3, stride=2), batch_norm2d(width), nn.ReLU(),
+            conv2d(width, 8, kernel), nn.BatchNorm2d(8), block,
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear(8, classes),
+        )  # fmt: skip
+
+    def test_op_choices(self, arithmetic_table, tmp_path: Path) -> None:
+        space = little_task().space(self.ops)
+        result = execute(tmp_path, arithmetic_table(space, DEVICE), function=self.ops, settings=self.QUICK, seeds=1)
+        kinds = {point["kind"] for point in result["points"]}
+        assert kinds == {"instanas", "static_child", "mobilenet_v2"}  # no union, and no keep probability
+        assert result["space"]["size"] == "9"
+
+    def test_value_choices_and_a_table_measured_here(self, tmp_path: Path) -> None:
+        result = execute(tmp_path, None, function=self.values, settings=self.QUICK, seeds=1)
+        kinds = {point["kind"] for point in result["points"]}
+        assert kinds == {"instanas", "static_child", "random_policy", "mobilenet_v2"}
+        assert all(point["madds"]["mean"] > 0 for point in result["points"])
+
+
+class TestPresets:
+    def test_the_faithful_one_is_the_released_programs(self) -> None:
+        """Sections 2 to 4 of the method."""
+        released = PRESETS["faithful"]
+        space = Space(little, classes=10, channels=1)
+        options = released.pretraining
+        schedule = KeepSchedule(space, final=options.keep_final, start=options.keep_start, spread=options.keep_spread)
+        assert options.epochs == 164
+        assert [schedule.keep(e / options.epochs) for e in (1, 82, 123, 164)] == [1.0, 1.0, 0.75, 0.5]
+        assert not schedule.spread
+        assert [options.lr_at(d) for d in (0.0, 0.5, 0.75)] == pytest.approx([0.01, 0.001, 0.0001])
+        search = released.search
+        assert (search.alpha, search.beta, search.entropy, search.samples) == ((0.8, 0.8), (0.8, 0.8), "half", 1)
+        assert (search.positive, search.negative, search.kappa, search.baseline) == (30.0, 0.0, 1.0, "self_critical")
+        assert (search.epochs, search.lr, search.lr_decay_epochs, search.weight_lr) == (500, 5e-4, 100, 5e-4)
+        assert (search.weight_momentum, search.weight_decay, search.diversity) == (0.0, 0.0, 0.0)
+        assert (search.window, search.controller_split, search.select_split) == ("released", "train", "test")
+        assert (search.controller, search.recalibrate, search.shuffle_policies) == ("resnet", False, True)
+        assert (released.finetuning.epochs, released.finetuning.lr, released.finetuning.weight_decay) == (
+            300,
+            1e-3,
+            4e-5,
+        )
+        assert (released.network.shortcut, released.network.width) == ("per_op", 1.0)
+
+    @pytest.mark.parametrize("name", PRESETS)
+    def test_every_other_one_selects_on_validation_images(self, name: str) -> None:
+        search = PRESETS[name].search
+        if name != "faithful":
+            assert (search.controller_split, search.select_split) == ("arch", "val")
+
+    def test_preset_for(self) -> None:
+        assert preset_for("digits") == "digits"
+        assert preset_for("some/folder") in PRESETS
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        (Pretraining, {"epochs": 0}, r"pretraining\.epochs is 0"),
+        (Pretraining, {"keep_final": 1.5}, r"pretraining\.keep_final is 1\.5"),
+        (Finetuning, {"variants": 26}, r"finetuning\.variants is 26; give 1 to 25"),
+        (Finetuning, {"batch": 1}, r"finetuning\.batch is 1"),
+        (Jobs, {"workers": -1}, r"jobs\.workers is -1"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(part: type, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        part(**changes)
