@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from archipel.cost import LatencyTable, TableSettings, build, measure_controller
+from archipel.architecture import Architecture
+from archipel.cost import LatencyTable, TableSettings, build, measure_controller, measure_missing, spread_sample
 from archipel.errors import OptionError
 from archipel.instance.alarms import Alarm
 from archipel.instance.code_cost import CodeCost
@@ -22,6 +25,7 @@ from archipel.recipes.instanas.study import Study
 from archipel.sharing.evaluation import evaluate
 from archipel.sharing.policies import KeepSchedule, draw_codes
 from archipel.sharing.training import train
+from archipel.space import Space
 
 __all__ = ["final_name", "fine_tune_variant", "latency_table", "load_candidate", "pretrained", "search"]
 
@@ -82,6 +86,9 @@ def latency_table(study: Study) -> LatencyTable:
                 seed=study.seed_of("latency"),
                 progress=study.progress,
             )
+        if any(choice.kind == "value" for choice in study.space.choices):  # one entry a layer, of any size it can have
+            anything = _many(study.space, study.seed_of("entries"))
+            table = measure_missing(table, study.device, anything, seed=study.seed_of("latency"))
         if table.controller_ms is None:
             table = measure_controller(table, study.device, study.new_controller(0), seed=study.seed_of("controller"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +97,17 @@ def latency_table(study: Study) -> LatencyTable:
 
     study.once("latency", work)
     return LatencyTable.load(path, space=study.space, device=study.device, batch=options.batch)
+
+
+def _many(space: Space, seed: int) -> Iterator[Architecture]:
+    """All architectures of a small space; of a large one enough to meet almost every layer it can hold."""
+    chance = random.Random(seed)
+    if space.size <= 1024:
+        yield from space
+    else:
+        for _ in range(512):
+            yield space.sample(chance)
+            yield spread_sample(space, chance)
 
 
 def check_target(cost: CodeCost, target_ms: float | None) -> None:
