@@ -32,7 +32,7 @@ SEEDS = 2
 SMALL = Settings(
     network=Network(width=0.25),
     pretraining=Pretraining(epochs=2, batch=32, lr=0.1),
-    search=SearchOptions(epochs=2, batch=32, controller_batch=32, controller_passes=1),
+    search=SearchOptions(epochs=3, batch=32, controller_batch=32, controller_passes=1),
     finetuning=Finetuning(epochs=2, batch=32, variants=2),
     baselines=Baselines(widths=(0.25,), pool=2, contrasted=1, shuffles=2),
     latency=Latency(images=2, final_rounds=1, throughput_batch=8),
@@ -202,6 +202,20 @@ class TestFiles:
                 code = torch.tensor([bit == "1" for bit in row["architecture"]])
                 expected = table.predict(table.space.decode(code)) + table.controller_ms
                 assert float(row["latency_ms"]) == pytest.approx(expected, rel=1e-5)
+
+    def test_of_the_searches_epochs_only_the_chosen_stay(self, finished) -> None:
+        path, result, _ = finished
+        kept = {file.stem for file in (path / "checkpoints").glob("search-*-epoch-*")}
+        chosen = {(s["seed"], epoch) for s in result["curves"]["search"] for epoch in s["chosen"].values()}
+        assert kept == {f"search-{seed}-epoch-{epoch}" for seed, epoch in chosen}
+
+    def test_every_finished_network_stays_and_no_training_on_the_way(self, finished) -> None:
+        path, result, _ = finished
+        final = sum(len(point["accuracy"]["values"]) for point in result["points"])
+        names = [file.stem for file in (path / "checkpoints").iterdir()]
+        assert len([name for name in names if name.startswith("final-")]) == final
+        others = {name for name in names if not name.startswith(("final-", "search-"))}
+        assert others == {"pretraining"}
 
     def test_pictures_and_probabilities(self, finished) -> None:
         path, result, task = finished

@@ -119,6 +119,21 @@ def test_the_policy_hears_how_far_the_training_is(digits: Classification) -> Non
     assert heard == pytest.approx([i / (3 * steps) for i in range(3 * steps)])
 
 
+def test_every_epoch_has_an_order_of_its_own(digits: Classification) -> None:
+    orders: list[list[int]] = []
+
+    class Listening(KeepSchedule):
+        def route(self, batch: Batch, done: float, generator: torch.Generator) -> PerInstance:  # noqa: ARG002
+            orders.append(batch.index.tolist())
+            return super().route(batch, 1.0, torch.Generator())
+
+    graph = graph_of(digits)
+    train(graph, digits, Optimisation(epochs=3, batch=80), title="t", seed=0, policy=Listening(graph.space))
+    assert len(orders) == 3
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[2])
+    assert len({tuple(order) for order in orders}) == 3
+
+
 def test_a_meta_graph_needs_a_policy(digits: Classification) -> None:
     with pytest.raises(OptionError, match="give `policy`"):
         train(graph_of(digits), digits, Optimisation(epochs=1), title="t", seed=0)
