@@ -72,7 +72,9 @@ def _one_by_one(jobs: Sequence[Job], progress: Progress, whole: Bar, unit: float
     try:
         while waiting:
             job = waiting.popleft()
+            begin = time.monotonic()
             job.work(progress)
+            progress.say(f"{job.name}: {time.monotonic() - begin:.0f} s")
             whole.advance(round(job.weight * unit))
             waiting.extendleft(reversed(job.then()))
     finally:
@@ -85,6 +87,7 @@ class _Running:
     def __init__(self, job: Job) -> None:
         context = multiprocessing.get_context("fork")
         self.job = job
+        self.begin = time.monotonic()
         self.inbox, outbox = context.Pipe(duplex=False)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -135,6 +138,7 @@ def _side_by_side(jobs: Sequence[Job], workers: int, progress: Progress, whole: 
                 except EOFError:
                     running.remove(one)
                     one.finish()
+                    progress.say(f"{one.job.name}: {time.monotonic() - one.begin:.0f} s")
                     whole.advance(round(one.job.weight * unit))
                     # What a job opens goes first: long chains end sooner.
                     waiting.extendleft(reversed(one.job.then()))
