@@ -131,7 +131,7 @@ PRESETS: dict[str, Settings] = {
         pretraining=Pretraining(epochs=24, batch=64, lr=0.1, warmup=0.05, clip=5.0),
         search=SearchOptions(epochs=14),
         finetuning=Finetuning(epochs=3, batch=64),
-        latency=Latency(seconds=15.0, final_rounds=12),
+        latency=Latency(seconds=15.0, images=6, final_rounds=12),
         baselines=Baselines(pool=8, contrasted=2, shuffles=6),
     ),
     "gpu": Settings(
