@@ -102,4 +102,5 @@ def run(
         study, measured, rows, study.done("pretraining"), searches, preset, seconds=time.monotonic() - begin
     )
     folder.write_json("result.json", result)
-    return result
+    content: dict[str, Any] = folder.read_json("result.json")
+    return content
