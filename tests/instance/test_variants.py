@@ -23,9 +23,19 @@ def test_the_order_of_epochs_does_not_matter() -> None:
     assert choose_variants(search, 3, validation_images=10_000) == {"A": 1, "B": 2, "C": 0}
 
 
-def test_an_epoch_that_another_beats_in_both_is_left_out() -> None:
-    search = rows((5.0, 0.95), (4.0, 0.80), (3.0, 0.90), (1.0, 0.70))
-    assert list(choose_variants(search, 4, validation_images=10_000).values()) == [0, 2, 3]
+def test_an_epoch_that_another_beats_in_both_is_left_out_where_its_part_has_a_better_one() -> None:
+    search = rows((5.0, 0.95), (3.5, 0.80), (3.0, 0.90), (1.0, 0.70))
+    assert list(choose_variants(search, 3, validation_images=10_000).values()) == [0, 2, 3]
+
+
+def test_a_beaten_epoch_stands_in_for_a_part_without_better_ones() -> None:
+    search = rows((5.0, 0.95), (4.0, 0.80), (3.9, 0.81), (3.0, 0.90), (1.0, 0.70))
+    assert choose_variants(search, 4, validation_images=10_000) == {"A": 0, "B": 2, "C": 3, "D": 4}
+
+
+def test_epochs_outside_the_range_of_the_front_do_not_count() -> None:
+    search = rows((9.0, 0.90), (5.0, 0.95), (1.0, 0.70))
+    assert choose_variants(search, 2, validation_images=10_000) == {"A": 1, "B": 2}
 
 
 def test_worse_by_less_than_a_standard_error_is_not_beaten() -> None:

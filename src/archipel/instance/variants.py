@@ -19,8 +19,9 @@ def choose_variants(
 
     Candidates are the epochs that no other epoch beats in both validation accuracy (by more than one standard error
     of that accuracy) and mean latency. The latency range they span is cut into `count` equal parts, A the slowest, and
-    the most accurate candidate of each part is taken. Parts are named, not epochs, so that one name means about the
-    same in every seed; the name of an empty part is missing.
+    the most accurate candidate of each part is taken; where a part has none, the most accurate of its other epochs
+    stands in, so that every seed has the variant. Parts are named, not epochs, so that one name means about the same
+    in every seed; the name of a part without any epoch is missing.
 
     Args:
         rows: of one search, in order of their epochs.
@@ -44,10 +45,17 @@ def choose_variants(
     front = [row for row in rows if not is_beaten(row)]
     fastest = min(row["map_ms"] for row in front)
     slowest = max(row["map_ms"] for row in front)
+
+    def part_of(row: SearchRow) -> int:
+        share = (slowest - row["map_ms"]) / max(slowest - fastest, 1e-12)
+        return min(count - 1, int(share * count))
+
     parts: dict[int, list[SearchRow]] = {}
     for row in front:
-        share = (slowest - row["map_ms"]) / max(slowest - fastest, 1e-12)
-        parts.setdefault(min(count - 1, int(share * count)), []).append(row)
+        parts.setdefault(part_of(row), []).append(row)
+    within_range = [row for row in rows if fastest <= row["map_ms"] <= slowest]
+    for i in set(map(part_of, within_range)) - parts.keys():
+        parts[i] = [row for row in within_range if part_of(row) == i]
 
     def best(candidates: list[SearchRow]) -> int:
         return int(max(candidates, key=lambda row: (row["val_accuracy"], -row["map_ms"]))["epoch"])

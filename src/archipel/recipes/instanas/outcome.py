@@ -65,9 +65,12 @@ def _sentence(mean: Mapping[str, dict[str, Any] | None], seeds: int) -> str:
     if drop is None:
         return "No variant was found, so there is nothing to say of instance-awareness."
 
+    def points(share: float) -> str:
+        return f"{round(100 * share, 1) + 0.0:+.1f}"  # adding 0 turns a rounded -0.0 into 0
+
     def told(f: dict[str, Any]) -> str:
-        points = f"{100 * f['mean']:+.1f} points"
-        return points if seeds < 2 else f"{points} (95 % interval {100 * f['low']:+.1f} to {100 * f['high']:+.1f})"
+        mean = f"{points(f['mean'])} points"
+        return mean if seeds < 2 else f"{mean} (95 % interval {points(f['low'])} to {points(f['high'])})"
 
     def verdict(f: dict[str, Any]) -> str:
         if seeds < 2:
