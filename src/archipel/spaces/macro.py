@@ -38,7 +38,7 @@ _STRIDED = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3,
 
 MACROS: dict[str, Macro] = {
     "digits": Macro(1, _stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 1, 2)), tail=256),
-    "compact": Macro(2, _stages((16, 1, 1), (24, 2, 1), (32, 2, 2), (64, 3, 2), (96, 1, 1)), tail=640),
+    "compact": Macro(2, _stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 3, 2), (96, 1, 1)), tail=640),
     "compact_large": Macro(2, _stages((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 3, 2), (96, 2, 2)), tail=640),
     "cifar": Macro(1, _stages(*_CIFAR)),
     "tiny": Macro(1, _stages(*_STRIDED)),
