@@ -75,6 +75,8 @@ class LatencyTable:
     date: str
     controller_ms: float | None = None
     """One pass of a batch through the controller; in no prediction of this table."""
+    beside: Mapping[str, float] = field(default_factory=dict, repr=False)
+    """Whole networks from outside the space, timed in the table's own time: name → milliseconds a batch."""
     _keys: dict[Architecture, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def predict(self, architecture: Architecture) -> float:
@@ -138,6 +140,9 @@ class LatencyTable:
     def with_controller(self, ms: float) -> LatencyTable:
         return replace(self, controller_ms=ms)
 
+    def with_beside(self, networks: Mapping[str, float]) -> LatencyTable:
+        return replace(self, beside={**self.beside, **networks})
+
     # ---- on disk ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -167,6 +172,7 @@ class LatencyTable:
             "units": {key: asdict(unit) for key, unit in self.units.items()},
             "calibration": asdict(self.calibration),
             "controller_ms": self.controller_ms,
+            "beside": dict(self.beside),
             "fidelity": self.fidelity.to_json(),
             "references": [{"architecture": r.architecture.to_json(), "ms": r.ms} for r in self.references],
             "seen": sorted(self.seen),
@@ -232,6 +238,7 @@ class LatencyTable:
             seed=data["seed"],
             date=data["date"],
             controller_ms=data["controller_ms"],
+            beside=data["beside"],
         )
 
 

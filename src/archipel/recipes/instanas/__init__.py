@@ -15,12 +15,12 @@ import torch
 
 from archipel.cost import Device, LatencyTable
 from archipel.progress import SILENT, Progress
-from archipel.recipes.instanas.controls import mobilenet_latency
 from archipel.recipes.instanas.judging import contestants, test, time_all
+from archipel.recipes.instanas.latency import check_target, latency_table
 from archipel.recipes.instanas.outcome import result_of, write_instances
 from archipel.recipes.instanas.plan import Plan
 from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
-from archipel.recipes.instanas.stages import check_target, latency_table, pretrained
+from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study, open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -68,7 +68,6 @@ def run(
         measured = latency_table(study)
         routed, static = study.cost(measured, controlled=True), study.cost(measured, controlled=False)
         check_target(routed, target_ms)
-        mobilenet_latency(study, measured)
         plan = Plan(study, routed, static, seeds, target_ms)
         if device.threads > 1:
             pretrained(study)  # alone it may use all threads of the device; as a job it has one
@@ -82,7 +81,7 @@ def run(
         searches = {s: study.done(f"search-{s}") for s in range(seeds)}
         everyone = []
         for s, found in searches.items():
-            everyone += contestants(study, s, found["chosen"], plan.contrasted(found["chosen"]))
+            everyone += contestants(study, measured, s, found["chosen"], plan.contrasted(found["chosen"]))
         timed = study.once("timing", lambda: time_all(study, everyone))
         details: dict[str, dict[str, torch.Tensor]] = {}
 

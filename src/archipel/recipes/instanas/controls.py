@@ -21,11 +21,16 @@ from archipel.sharing.policies import Drawn, draw_codes
 from archipel.sharing.training import train
 from archipel.spaces import mobilenet_v2
 
-__all__ = ["mobilenet", "mobilenet_latency", "random_policy", "static_child", "union", "width_name"]
+__all__ = ["beside_name", "mobilenet", "random_policy", "static_child", "union", "width_name", "with_mobilenets"]
 
 
 def width_name(width: float) -> str:
     return f"{width:g}x"
+
+
+def beside_name(width: float) -> str:
+    """Of a width in a latency table."""
+    return f"mobilenet_v2 {width_name(width)}"
 
 
 def new_mobilenet(study: Study, width: float) -> nn.Module:
@@ -53,21 +58,16 @@ def mobilenet(study: Study, width: float, seed: int) -> None:
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
 
 
-def mobilenet_latency(study: Study, table: LatencyTable) -> dict[str, float]:
-    """Milliseconds an image of every width of the sweep, in the table's own time; by `width_name`."""
-
-    def work() -> dict[str, Any]:
-        networks = {}
-        for width in study.settings.baselines.widths:
-            networks[width_name(width)] = network = new_mobilenet(study, width)
-            recalibrate(network, study.calibration())  # of a fresh network's size signals would shrink to denormals
-        found = measure_beside(table, study.device, networks, seed=study.seed_of("mobilenet latency"))
-        return {"ms": {name: ms / table.batch for name, ms in found.items()}}
-
-    if not study.settings.baselines.widths:
-        return {}
-    found: dict[str, float] = study.once("mobilenet-latency", work)["ms"]
-    return found
+def with_mobilenets(study: Study, table: LatencyTable) -> LatencyTable:
+    """The table with the widths of the sweep beside it, those it lacks timed now."""
+    networks = {}
+    for width in study.settings.baselines.widths:
+        if beside_name(width) not in table.beside:
+            networks[beside_name(width)] = network = new_mobilenet(study, width)
+            recalibrate(network, study.calibration())  # or signals of a fresh network would shrink to denormals
+    if not networks:
+        return table
+    return table.with_beside(measure_beside(table, study.device, networks, seed=study.seed_of("mobilenet latency")))
 
 
 def validation_codes(study: Study, controller: nn.Module) -> torch.Tensor:

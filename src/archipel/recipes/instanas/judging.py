@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture
-from archipel.cost import measure
+from archipel.cost import LatencyTable, measure
 from archipel.instance.alarms import diversity
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.code_madds import CodeMadds
@@ -21,7 +21,7 @@ from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
 from archipel.instance.search import mode_codes
 from archipel.metagraph import MetaGraph, PerInstance
-from archipel.recipes.instanas.controls import new_mobilenet, width_name
+from archipel.recipes.instanas.controls import beside_name, new_mobilenet, width_name
 from archipel.recipes.instanas.stages import final_name
 from archipel.recipes.instanas.study import Study
 from archipel.sharing.policies import draw_codes
@@ -52,7 +52,9 @@ class Contestant:
         return final_name(self.kind, self.name, self.seed)
 
 
-def contestants(study: Study, seed: int, chosen: dict[str, int], contrasted: list[str]) -> list[Contestant]:
+def contestants(
+    study: Study, table: LatencyTable, seed: int, chosen: dict[str, int], contrasted: list[str]
+) -> list[Contestant]:
     """Everything that one seed left in `checkpoints/`."""
     found: list[Contestant] = []
 
@@ -78,7 +80,7 @@ def contestants(study: Study, seed: int, chosen: dict[str, int], contrasted: lis
             study.folder.checkpoint(found[-1].key).load({"graph": graph})
     for width in study.settings.baselines.widths:
         network = new_mobilenet(study, width)
-        ms = study.done("mobilenet-latency")["ms"][width_name(width)]
+        ms = table.beside[beside_name(width)] / table.batch
         found.append(Contestant("mobilenet_v2", width_name(width), seed, network, table_ms=ms))
         study.folder.checkpoint(found[-1].key).load({"network": found[-1].network})
     return found

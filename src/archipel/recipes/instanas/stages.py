@@ -1,19 +1,13 @@
-"""The three stages of InstaNAS, and the latency table between the first two."""
+"""The three stages of InstaNAS."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from archipel.architecture import Architecture
-from archipel.cost import LatencyTable, TableSettings, build, measure_controller, measure_missing, spread_sample
-from archipel.errors import OptionError
 from archipel.instance.alarms import Alarm
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.finetuning import fine_tune
@@ -25,9 +19,8 @@ from archipel.recipes.instanas.study import Study
 from archipel.sharing.evaluation import evaluate
 from archipel.sharing.policies import KeepSchedule, draw_codes
 from archipel.sharing.training import train
-from archipel.space import Space
 
-__all__ = ["final_name", "fine_tune_variant", "latency_table", "load_candidate", "pretrained", "search"]
+__all__ = ["final_name", "fine_tune_variant", "load_candidate", "pretrained", "search"]
 
 
 def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
@@ -66,60 +59,6 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
     if already:
         work()  # finds every epoch done and loads the last
     return graph, done
-
-
-def latency_table(study: Study) -> LatencyTable:
-    """The table of this very device, with the controller's entry; the given one if there is one."""
-    path = Path(study.folder.path) / "latency" / "table.json"
-    options = study.settings.latency
-
-    def work() -> dict[str, Any]:
-        table = study.given_table
-        if table is None:
-            settings = TableSettings(**{name: getattr(options, name) for name in asdict(TableSettings())})
-            table = build(
-                study.space,
-                study.device,
-                input_shape=study.task.spec.input_shape,
-                batch=options.batch,
-                settings=settings,
-                seed=study.seed_of("latency"),
-                progress=study.progress,
-            )
-        if any(choice.kind == "value" for choice in study.space.choices):  # one entry a layer, of any size it can have
-            anything = _many(study.space, study.seed_of("entries"))
-            table = measure_missing(table, study.device, anything, seed=study.seed_of("latency"))
-        if table.controller_ms is None:
-            table = measure_controller(table, study.device, study.new_controller(0), seed=study.seed_of("controller"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.save(path)
-        return {"controller_ms": table.controller_ms}
-
-    study.once("latency", work)
-    return LatencyTable.load(path, space=study.space, device=study.device, batch=options.batch)
-
-
-def _many(space: Space, seed: int) -> Iterator[Architecture]:
-    """All architectures of a small space; of a large one enough to meet almost every layer it can hold."""
-    chance = random.Random(seed)
-    if space.size <= 1024:
-        yield from space
-    else:
-        for _ in range(512):
-            yield space.sample(chance)
-            yield spread_sample(space, chance)
-
-
-def check_target(cost: CodeCost, target_ms: float | None) -> None:
-    """Raises OptionError for a target that no architecture can meet."""
-    if target_ms is None:
-        return
-    cheapest = cost.of(cost.cheapest())
-    if target_ms < cheapest:
-        raise OptionError(
-            f"target latency {target_ms:g} ms is below the cheapest child with its controller ({cheapest:.3g} ms "
-            f"here); give at least {cheapest * 1.001:.3g}"
-        )
 
 
 def window_of(study: Study, cost: CodeCost) -> WindowSchedule:
