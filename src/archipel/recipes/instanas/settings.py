@@ -128,10 +128,10 @@ PRESETS: dict[str, Settings] = {
         baselines=Baselines(widths=(0.25, 0.5, 0.75), pool=8, contrasted=2, shuffles=2),
     ),
     "digits": Settings(
-        pretraining=Pretraining(epochs=24, batch=64, lr=0.1, warmup=0.05, clip=5.0),
-        search=SearchOptions(epochs=14),
-        finetuning=Finetuning(epochs=3, batch=64),
-        latency=Latency(seconds=15.0, images=6, final_rounds=12),
+        pretraining=Pretraining(epochs=20, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=12),
+        finetuning=Finetuning(epochs=2, batch=64),
+        latency=Latency(seconds=12.0, images=4, final_rounds=10),
         baselines=Baselines(pool=8, contrasted=2, shuffles=6),
     ),
     "gpu": Settings(
