@@ -83,5 +83,11 @@ def test_choose_threads_takes_one_it_measured_and_leaves_torch_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_more_threads_must_be_as_efficient_as_asked() -> None:
+    assert choose_threads(efficiency=1e9, batch_size=2, seconds=0.0, counts=(1, 2)).threads == 1
+    eager = choose_threads(efficiency=0.0, batch_size=2, seconds=0.0, counts=(1, 2))
+    assert eager.threads == min(eager.milliseconds, key=lambda count: eager.milliseconds[count])
+
+
 def test_one_processor_leaves_no_choice() -> None:
     assert choose_threads(counts=(1,)).threads == 1

@@ -151,14 +151,16 @@ class ThreadChoice:
 
 
 def choose_threads(
-    *, batch_size: int = 64, seconds: float = 2.0, counts: tuple[int, ...] | None = None
+    *, efficiency: float = 0.9, batch_size: int = 64, seconds: float = 2.0, counts: tuple[int, ...] | None = None
 ) -> ThreadChoice:
-    """Measure which number of CPU threads trains a small convolutional network fastest here.
+    """Measure which number of CPU threads is worth taking to train a small convolutional network here.
 
     The counts take turns, in shuffled order, until the time is up; the least time of each is compared, since
-    other work on the machine only ever adds. More threads must win by 5 % to be taken.
+    other work on the machine only ever adds.
 
     Args:
+        efficiency: n threads are taken only if they are at least this × n times as fast as one. High where other
+            processes can use the cores as well, as in a run with its jobs; low where one network trains alone.
         batch_size: images in the trial's step.
         seconds: the whole trial; every count runs at least three times, however long that takes.
         counts: thread counts to try; `None` is 1, 2, 4, … up to the processors this process may use.
@@ -195,6 +197,7 @@ def choose_threads(
         torch.set_num_threads(before)
     threads = counts[0]
     for count in counts[1:]:
-        if least[count] < 0.95 * least[threads]:
+        gain = least[counts[0]] / least[count]
+        if gain >= efficiency * count / counts[0] and least[count] < least[threads]:
             threads = count
     return ThreadChoice(threads, least)
