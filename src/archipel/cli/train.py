@@ -155,7 +155,7 @@ def train(
                     f"'{network}' is a space of many networks; choose one by --architecture FILE or --random SEED"
                 )
             chosen = found
-            where = here(request.device, request.threads, progress)
+            where = here(request.device, request.threads, progress, efficiency=0.5)  # alone on the machine
             request = dataclasses.replace(
                 request,
                 architecture=chosen.to_json(),

@@ -310,12 +310,12 @@ def absolute_space(name: str) -> str:
     return f"{Path(path).expanduser().resolve()}:{function}" if colon else name
 
 
-def here(device: str, threads: int | None, progress: Progress) -> Device:
-    """The device, with the CPU threads that are fastest on it where none are named."""
+def here(device: str, threads: int | None, progress: Progress, *, efficiency: float = 0.9) -> Device:
+    """The device, with the CPU threads that are worth taking where none are named (see `choose_threads`)."""
     where = Device.parse(device, threads)
     if threads is not None or where.name != "cpu":
         return where
-    choice = choose_threads()
+    choice = choose_threads(efficiency=efficiency)
     progress.say(choice.sentence())
     return Device.parse(device, choice.threads)
 
