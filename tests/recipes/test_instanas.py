@@ -173,8 +173,9 @@ class TestResult:
             assert all(len(v) == SMALL.search.epochs for key, v in search.items() if key not in ("seed", "chosen"))
             assert set(search["chosen"].values()) <= set(range(SMALL.search.epochs))
 
-    def test_the_test_set_is_read_once(self, finished) -> None:
-        assert finished[2].reads["test"] == 1
+    def test_every_network_reads_the_test_set_once(self, finished) -> None:
+        _, result, task = finished
+        assert task.reads["test"] == sum(len(point["accuracy"]["values"]) for point in result["points"])
 
 
 class TestFiles:
@@ -276,7 +277,7 @@ class TestRepeats:
         assert figures(result) == figures(finished[1])
         for name in ("architectures.csv", "instances.safetensors"):
             assert (tmp_path / name).read_bytes() == (finished[0] / name).read_bytes()
-        assert task.reads["test"] == 1  # by the last process
+        assert task.reads["test"] <= 1  # what was judged before the last kill is not judged again
 
     def test_a_finished_run_is_not_done_again(self, finished, table: LatencyTable) -> None:
         path, result, _ = finished

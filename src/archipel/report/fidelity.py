@@ -29,8 +29,8 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
     found = [(name, text(known[key])) for key, name, text in shown if key in known]
     if known.get("speed", 1.0) != 1.0:
         found.append(("machine’s time, now over then", f"× {known['speed']:.2f}"))
-        if "mape_at_speed" in known:
-            found.append(("mean error without that drift", f"{known['mape_at_speed']:.1f} %"))
+        if "mape_uncorrected" in known:
+            found.append(("mean error without that correction", f"{known['mape_uncorrected']:.1f} %"))
     return found
 
 

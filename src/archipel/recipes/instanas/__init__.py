@@ -11,11 +11,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import torch
-
 from archipel.cost import Device, LatencyTable
 from archipel.progress import SILENT, Progress
-from archipel.recipes.instanas.judging import contestants, test, time_all
+from archipel.recipes.instanas.judging import contestants, forget_details, test, time_all
 from archipel.recipes.instanas.latency import check_target, latency_table
 from archipel.recipes.instanas.outcome import result_of, write_instances
 from archipel.recipes.instanas.plan import Plan
@@ -83,15 +81,14 @@ def run(
         for s, found in searches.items():
             everyone += contestants(study, measured, s, found["chosen"], plan.contrasted(found["chosen"]))
         timed = study.once("timing", lambda: time_all(study, everyone))
-        details: dict[str, dict[str, torch.Tensor]] = {}
 
         def tested() -> dict[str, Any]:
-            rows, found = test(study, everyone, routed=routed, static=static)
-            details.update(found)
+            rows, details = test(study, everyone, routed=routed, static=static, workers=plan.workers)
             write_instances(study, details)
             return {"rows": rows}
 
         scores = study.once("test", tested)["rows"]
+        forget_details(study)
     rows = {
         one.key: {"kind": one.kind, "name": one.name, "seed": one.seed, **scores[one.key], **timed.get(one.key, {})}
         for one in everyone

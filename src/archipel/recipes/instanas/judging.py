@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,13 +22,15 @@ from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
 from archipel.instance.search import mode_codes
 from archipel.metagraph import MetaGraph, PerInstance
+from archipel.progress import Progress
 from archipel.recipes.instanas.controls import beside_name, new_mobilenet, width_name
 from archipel.recipes.instanas.stages import final_name
 from archipel.recipes.instanas.study import Study
+from archipel.run.jobs import Job, run_jobs
 from archipel.sharing.policies import draw_codes
 from archipel.tasks.task import Batch
 
-__all__ = ["Contestant", "contestants", "test", "time_all"]
+__all__ = ["Contestant", "contestants", "forget_details", "test", "time_all"]
 
 
 @dataclass
@@ -129,33 +132,60 @@ def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def test(
     study: Study,
     everyone: list[Contestant],
     *,
     routed: CodeCost,
     static: CodeCost,
+    workers: int,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Tensor]]]:
-    """One pass over the test set, all networks on each batch.
+    """Every network over the test set once, networks side by side.
+
+    Args:
+        workers: processes.
 
     Returns:
         Rows by contestant's key; and for the first seed's variants, per image: `index`, `label`, `predicted`,
         `codes` `[N, D]`, `latency_ms`, `probabilities` `[N, D]`.
     """
     count = CodeMadds(study.space, study.task.spec.input_shape)
-    judges = [_Judge(study, one, routed, static, count) for one in everyone]
-    device = study.device.torch_device
-    loader = study.task.loader("test", 256, device=device)
-    with study.progress.bar("test", len(loader)) as bar:
-        for batch in loader:
-            for judge in judges:
-                judge.see(batch)
-            bar.advance()
-    rows = {judge.one.key: judge.row() for judge in judges}
     first = min(one.seed for one in everyone)
-    details = {j.one.name: j.details() for j in judges if j.one.kind == "instanas" and j.one.seed == first}
-    return rows, details
+    shown = [one for one in everyone if one.kind == "instanas" and one.seed == first]
+
+    def judged(one: Contestant, progress: Progress) -> None:
+        def work() -> dict[str, Any]:
+            judge = _Judge(study, one, routed, static, count)
+            loader = study.task.loader("test", 256, device=study.device.torch_device)
+            with torch.no_grad(), progress.bar(f"testing {one.key}", len(loader)) as bar:
+                for batch in loader:
+                    judge.see(batch)
+                    bar.advance()
+            if one in shown:
+                study.folder.write_tensors(_details_file(one.key), judge.details())
+            return {"row": judge.row()}
+
+        study.once(f"test-{one.key}", work)
+
+    jobs = [Job(f"test of {one.key}", partial(judged, one), _passes(study, one)) for one in everyone]
+    total = sum(job.weight for job in jobs)
+    run_jobs(jobs, workers=workers, progress=study.progress, title="test", total=total)
+    rows = {one.key: study.done(f"test-{one.key}")["row"] for one in everyone}
+    return rows, {one.name: study.folder.read_tensors(_details_file(one.key))[0] for one in shown}
+
+
+def forget_details(study: Study) -> None:
+    """Remove what `test` keeps on the way, once the run's files are written."""
+    for path in Path(study.folder.path).glob(_details_file("*")):
+        path.unlink()
+
+
+def _passes(study: Study, one: Contestant) -> float:
+    return 2.0 + study.settings.baselines.shuffles if one.controller is not None else 1.0
+
+
+def _details_file(key: str) -> str:
+    return f"checkpoints/test-{key}.safetensors"
 
 
 class _Judge:

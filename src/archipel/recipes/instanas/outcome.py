@@ -124,7 +124,11 @@ def result_of(
         "started": folder.started,
         "finished": finished.isoformat(timespec="seconds"),
         "seconds": seconds,
-        "stages": [{"name": name, "seconds": study.done(name)["stage_seconds"]} for name in folder.stages],
+        "stages": [
+            {"name": name, "seconds": study.done(name)["stage_seconds"]}
+            for name in folder.stages
+            if not name.startswith("test-")  # parts of "test"
+        ],
         "environment": {**environment(), "threads": study.device.threads},
         "task": {
             "name": task.spec.name,
