@@ -16,6 +16,7 @@ PACKAGE = Path(archipel.__file__).parent
 # From the ground up; a unit (a file or a room of the package) imports its own floor and those below.
 FLOORS = [
     {"errors", "progress"},
+    {"userfile"},
     {"architecture"},
     {"choice"},
     {"choose"},

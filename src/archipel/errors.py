@@ -9,6 +9,7 @@ __all__ = [
     "ArchipelError",
     "ArchitectureError",
     "DataError",
+    "DeviceError",
     "OptionError",
     "RunError",
     "SpaceError",
@@ -31,6 +32,10 @@ class SpaceError(ArchipelError):
 
 class DataError(ArchipelError):
     """Data is missing, empty or unreadable."""
+
+
+class DeviceError(ArchipelError):
+    """A device cannot run what it is asked to: a library, a compiler or an operation is missing, or it failed."""
 
 
 class TableError(ArchipelError):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 from archipel.errors import SpaceError, did_you_mean
 from archipel.space import SpaceFunction
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
+from archipel.userfile import function_in
 
 __all__ = ["SPACES", "instanas", "mobilenet_v2", "resolve"]
 
@@ -27,32 +24,9 @@ def resolve(name: str) -> SpaceFunction:
     """
     if name in SPACES:
         return SPACES[name]
-    path, colon, function = name.rpartition(":")
-    if not colon:
-        if name.endswith(".py"):
-            raise SpaceError(f"space '{name}' names no function; write '{name}:my_space'")
+    if ":" not in name and not name.endswith(".py"):
         raise SpaceError(
             f"there is no space '{name}' ({', '.join(SPACES)}, or your own: file.py:function)"
             f"{did_you_mean(name, SPACES)}"
         )
-    if not Path(path).is_file():
-        raise SpaceError(f"space '{name}' names the file '{path}', which does not exist")
-    # A name of its own: `math.py:my_space` must not hide the module `math`.
-    spec = importlib.util.spec_from_file_location(f"archipel_space_{Path(path).stem}", path)
-    if spec is None or spec.loader is None:
-        raise SpaceError(f"space '{name}' names the file '{path}', which is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[spec.name]
-        said = (str(error).splitlines() or [""])[0]
-        raise SpaceError(f"space file '{path}' raised {type(error).__name__}: {said}") from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        raise SpaceError(
-            f"space file '{path}' has no function '{function}' ({', '.join(names)}){did_you_mean(function, names)}"
-        )
-    return found
+    return function_in(name, kind="space", error=SpaceError, example="my_space")
