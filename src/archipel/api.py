@@ -9,7 +9,7 @@ from typing import Any
 
 from archipel.errors import OptionError
 from archipel.recipes import instanas
-from archipel.recipes.job import Done, absolute_data, absolute_space, go_on, start
+from archipel.recipes.job import Done, go_on, start
 from archipel.report.run_folder import Interval, interval
 from archipel.report.theme import kind as kind_of
 from archipel.report.wording import milliseconds, spread
@@ -129,8 +129,8 @@ def run(
         ArchipelError: a mistake in what was asked, in one line.
     """
     asked: dict[str, Any] = {
-        "data": absolute_data(str(data)),
-        "space": absolute_space(space),
+        "data": str(data),
+        "space": space,
         "preset": preset,
         "device": device,
         "threads": threads,
@@ -140,7 +140,7 @@ def run(
         "test_images": test_images,
         "size": size,
         "target_ms": target_ms,
-        "table": None if table is None else str(Path(table).expanduser().resolve()),
+        "table": None if table is None else str(table),
     }
     defaults = {"data": "digits", "space": "instanas", "device": "cpu", "seeds": 3, "seed": 0}
     asked = {name: value for name, value in asked.items() if value is not None and value != defaults.get(name)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from cyclopts import App
 
 from archipel.cli.app import app, execute
 from archipel.cli.recipe_command import command
+from archipel.recipes import instanas
+from archipel.recipes.job import Prepared, open_device
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,26 @@ class StandIn:
     """A recipe of three steps, each kept; `fail` is raised before step `at`."""
 
     Search, Settings = Search, Settings
+    COMMAND, Request = instanas.COMMAND, instanas.Request
+
+    def prepare(self, request, settings, task, function, progress, *, measured):
+        file = Path(request.table) if request.table and not measured else None
+        takes = inspect.signature(function).parameters
+        space = task.space(function, **({"width": settings.network.width} if "width" in takes else {}))
+        batch = settings.latency.batch
+        device, table = open_device(request.device, request.threads, file, space=space, batch=batch, progress=progress)
+
+        def work(folder, progress):
+            return self.run(
+                folder, task, device, function, settings, seed=request.seed, seeds=request.seeds, progress=progress,
+                table=table, target_ms=request.target_ms,
+            )  # fmt: skip
+
+        return Prepared(replace(request, device=device.name, threads=device.threads), work)
 
     @staticmethod
     def preset_for(data: str) -> str:
         return "small" if data == "digits" else "cpu"
-
-    @staticmethod
-    def open_space(task, function, network):
-        takes = inspect.signature(function).parameters
-        return task.space(function, **({"width": network.width} if "width" in takes else {}))
 
     def __init__(self) -> None:
         self.PRESETS = {
@@ -150,7 +164,7 @@ def standin(recipe, capsys, tmp_path, monkeypatch) -> Callable[..., Ended]:
     """A program whose `run` runs the stand-in recipe and whose other commands are the real ones."""
     monkeypatch.chdir(tmp_path)
     program = App(name="archipel", suppress_keyboard_interrupt=False)
-    program.command(command(recipe), name="run")
+    program.command(command(recipe, "Search."), name="run")
     program.command("archipel.cli.show:show", name="show")
     program.command("archipel.cli.eval:evaluate", name="eval")
     return _caller(program, capsys)

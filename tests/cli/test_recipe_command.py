@@ -78,7 +78,7 @@ def test_help_keeps_the_words_of_the_settings(standin):
     assert "--search.epochs INT How many epochs. [cpu: 40]" in text
     assert "--search.fix --search.no-fix [cpu: yes]" in text
     assert "search: The search stage" in text
-    assert "a folder with one subfolder of pictures a class" in text
+    assert "A folder with one subfolder of pictures a class" in text
 
 
 @pytest.mark.parametrize(

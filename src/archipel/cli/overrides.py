@@ -36,7 +36,7 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 """A whole number."""
 
 
-def overriding(settings: Any, name: str = "default") -> type:
+def overriding(settings: Any, name: str | None = "default") -> type:
     """A frozen dataclass like `type(settings)` in which every leaf may be None, the default: not given.
 
     Cyclopts turns nested ones into `--search.epochs`. Help is the field's own docstring with the value in
@@ -45,7 +45,7 @@ def overriding(settings: Any, name: str = "default") -> type:
 
     Args:
         settings: an instance; its values are named in the help.
-        name: what the help calls these values.
+        name: what the help calls these values; None: it says nothing of them.
     """
     cls = type(settings)
     hints = get_type_hints(cls)
@@ -62,7 +62,7 @@ def overriding(settings: Any, name: str = "default") -> type:
         text = " ".join(texts.get(field.name, "").split())
         hint = hints[field.name]
         parameter = Parameter(
-            help=f"{text} [{name}: {_spell(value)}]".strip(),
+            help=text if name is None else f"{text} [{name}: {_spell(value)}]".strip(),
             consume_multiple=isinstance(value, tuple),
             converter=_converter(hint),
         )

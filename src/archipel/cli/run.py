@@ -7,4 +7,9 @@ from archipel.recipes import instanas
 
 __all__ = ["run"]
 
-run = command(instanas)
+run = command(
+    instanas,
+    "Search on your images for your device, and compare with honest static networks. "
+    "Pre-trains a meta-graph, measures a latency table on this device, searches a controller, fine-tunes what it "
+    "found and writes a report.",
+)

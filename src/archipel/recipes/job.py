@@ -24,46 +24,19 @@ from archipel.tasks import TASKS, Classification, load
 
 __all__ = [
     "Done",
+    "Prepared",
     "Recipe",
     "Request",
     "absolute_data",
     "absolute_space",
     "go_on",
     "here",
+    "located",
+    "open_device",
     "open_task",
     "start",
     "stored",
 ]
-
-
-class Recipe(Protocol):
-    """What a module in `archipel.recipes` offers to be the main job."""
-
-    @property
-    def PRESETS(self) -> Mapping[str, Any]:
-        """Settings by name; `cpu` is among them. Settings have the parts `network` and `latency`."""
-
-    def preset_for(self, data: str) -> str:
-        """The preset for a data set when none is asked for."""
-
-    def open_space(self, task: Classification, function: SpaceFunction, network: Any) -> Space:
-        """The space that a run with these `network` settings searches."""
-
-    def run(
-        self,
-        folder: RunFolder,
-        task: Classification,
-        device: Device,
-        space_function: SpaceFunction,
-        settings: Any,
-        *,
-        seed: int,
-        seeds: int,
-        progress: Progress,
-        table: LatencyTable | None,
-        target_ms: float | None,
-    ) -> dict[str, Any]:
-        """Do what is still to be done and return the content of `result.json`."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +44,76 @@ class Request:
     """What a run is asked to do, besides the recipe's own settings. `config.yaml` holds both."""
 
     data: str = "digits"
+    """A folder with one subfolder of pictures a class, a folder with the files of CIFAR-10, Fashion-MNIST or MNIST, or
+    "digits", the default."""
     space: str = "instanas"
+    """A search space (see "archipel spaces") or your own function, file.py:function."""
     preset: str = "cpu"
-    device: str = "cpu"
+    """The settings to start from. What fits the data if not given."""
     threads: int | None = None
+    """CPU threads; measured and chosen when not given."""
     seeds: int = 3
+    """How many searches are made and compared, 3 if not given."""
     seed: int = 0
+    """Of the data splits, the weights and the first search, 0 if not given."""
     images: int | None = None
+    """Use at most so many images for training and validation."""
     test_images: int | None = None
+    """Use at most so many test images."""
     size: int | None = None
-    table: str | None = None
-    target_ms: float | None = None
+    """Side of the images in pixels; they are scaled to it."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "seeds", "images", "test_images", "size", "target_ms"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise OptionError(f"{name.replace('_', '-')} is {value}; give a number above 0")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if field.name != "seed" and isinstance(number, int | float) and not number > 0:
+                    raise OptionError(f"{field.name.replace('_', '-')} is {number}; give a number above 0")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can begin: nothing in what was asked is a mistake any more."""
+
+    request: Any
+    """With devices and threads as they were found."""
+    run: Callable[[RunFolder, Progress], dict[str, Any]]
+    """Does what is still to be done and returns the content of `result.json`."""
+
+
+class Recipe(Protocol):
+    """What a module in `archipel.recipes` offers to be called by name."""
+
+    @property
+    def COMMAND(self) -> str:
+        """The words behind `archipel` that run it."""
+
+    @property
+    def Request(self) -> type[Request]:
+        """What it can be asked."""
+
+    @property
+    def PRESETS(self) -> Mapping[str, Any]:
+        """Settings by name; `cpu` is among them."""
+
+    def preset_for(self, data: str) -> str:
+        """The preset for a data set when none is asked for."""
+
+    def prepare(
+        self,
+        request: Any,
+        settings: Any,
+        task: Classification,
+        function: SpaceFunction,
+        progress: Progress,
+        *,
+        measured: bool,
+    ) -> Prepared:
+        """Open space, devices and latency tables, so that a mistake in any of them ends before a folder is made.
+
+        Args:
+            measured: a resumed run holds the tables it needs.
+        """
 
 
 @dataclass(frozen=True)
@@ -115,7 +141,7 @@ def start(
     """Make a new run folder and run the recipe in it to the end.
 
     Args:
-        asked: fields of `Request` that were given.
+        asked: fields of the recipe's `Request` that were given.
         options: the recipe's settings that were given, nested as they are.
         document: both, as in a `config.yaml`; weighs less than `asked` and `options`, more than the preset.
         source: where `document` comes from, for errors.
@@ -126,7 +152,7 @@ def start(
     Raises:
         ArchipelError: a mistake in what was asked; no folder is left.
     """
-    job = _Job.of(recipe, document or {}, asked, options, source=source)
+    job = _Job.of(recipe, document or {}, located(asked), options, source=source)
     job.open(progress)
     with RunFolder.create(out, job.config(), command, task=job.task.spec.name) as folder:
         return _finished(job, folder, progress, show, new=True)
@@ -152,13 +178,18 @@ def go_on(
         RunError: it does, or the folder is no run.
     """
     with RunFolder.open(resume) as folder:
-        for name, held, value in replaced(folder.config, {**asked, **options}):
+        if folder.config.get("recipe", recipe.COMMAND) != recipe.COMMAND:
+            raise RunError(
+                f"{folder.path} is a run of 'archipel {folder.config['recipe']}'; continue it with "
+                f"'archipel {folder.config['recipe']} --resume {shlex.quote(str(folder.path))}'"
+            )
+        for name, held, value in replaced(folder.config, {**located(asked), **options}):
             raise RunError(
                 f"--{name.replace('_', '-')} {value} contradicts {folder.path}, which has {held}; "
                 "a resumed run keeps its settings"
             )
         job = _Job.of(recipe, folder.config, {}, {}, source=str(folder.path / "config.yaml"))
-        job.open(progress, with_table="latency" not in folder.stages)  # then the run has its own copy
+        job.open(progress, measured="latency" in folder.stages)  # then the run has its own copy
         folder.event("resumed", command=command)
         return _finished(job, folder, progress, show, new=False)
 
@@ -167,8 +198,7 @@ class _Job:
     """One run about to be made: the request, the recipe's settings, and what they name."""
 
     task: Classification
-    device: Device
-    table: LatencyTable | None = None
+    prepared: Prepared
 
     def __init__(self, recipe: Recipe, request: Request, settings: Any) -> None:
         self.recipe, self.request, self.settings = recipe, request, settings
@@ -193,27 +223,22 @@ class _Job:
             known = recipe.PRESETS
             raise OptionError(f"there is no preset '{preset}' ({', '.join(known)}){did_you_mean(preset, known)}")
         base = recipe.PRESETS[preset]
-        own = {field.name for field in dataclasses.fields(Request)}
+        own = {field.name for field in dataclasses.fields(recipe.Request)}
         groups = {field.name for field in dataclasses.fields(base)}
         for key in document:
-            if key not in own | groups | {"archipel"}:
+            if key not in own | groups | {"archipel", "recipe"}:
                 raise OptionError(f"unknown key '{key}' in {source}{did_you_mean(key, own | groups)}")
         settings = merge(base, {key: value for key, value in document.items() if key in groups}, source=source)
         settings = merge(settings, options, source="the given settings")
         held = {key: value for key, value in document.items() if key in own}
-        from_dict(Request, held, source=source)  # so that an error names where the value stands
+        from_dict(recipe.Request, held, source=source)  # so that an error names where the value stands
         everything = {**held, **asked, "preset": preset}
-        return cls(recipe, from_dict(Request, everything, source="the given settings"), settings)
+        return cls(recipe, from_dict(recipe.Request, everything, source="the given settings"), settings)
 
-    def open(self, progress: Progress, *, with_table: bool = True) -> None:
-        """Open device, data, space and table, so that a mistake in any of them ends before a folder is made."""
+    def open(self, progress: Progress, *, measured: bool = False) -> None:
+        """Open everything that the request names, so that a mistake ends before a folder is made."""
         request = self.request
-        threads = request.threads
-        Device.parse(request.device, threads)
-        if request.table is not None and with_table:
-            measured_with = stored(Path(request.table))["device"]["fingerprint"].get("threads")
-            threads = threads or measured_with
-        self.function = resolve(request.space)
+        function = resolve(request.space)
         self.task = open_task(
             request.data,
             images=request.images,
@@ -222,38 +247,20 @@ class _Job:
             seed=request.seed,
             progress=progress,
         )
-        space = self.recipe.open_space(self.task, self.function, self.settings.network)
-        self.device = here(request.device, threads, progress)
-        if request.table is not None and with_table:
-            batch = self.settings.latency.batch
-            self.table = LatencyTable.load(request.table, space=space, device=self.device, batch=batch)
-        self.request = dataclasses.replace(request, device=self.device.name, threads=self.device.threads)
+        self.prepared = self.recipe.prepare(request, self.settings, self.task, function, progress, measured=measured)
 
     def config(self) -> dict[str, Any]:
         """Every resolved setting; as `--config` it repeats the run."""
-        return to_dict(self.request) | to_dict(self.settings)
+        return {"recipe": self.recipe.COMMAND} | to_dict(self.prepared.request) | to_dict(self.settings)
 
 
 def _finished(
     job: _Job, folder: RunFolder, progress: Progress, show: Callable[[dict[str, Any]], None] | None, *, new: bool
 ) -> Done:
     """Run or continue the recipe and write its report; however it ends early, say how to go on."""
-    request = job.request
-    again = f"archipel run --resume {shlex.quote(str(folder.path))}"
+    again = f"archipel {job.recipe.COMMAND} --resume {shlex.quote(str(folder.path))}"
     try:
-        with job.device.use():
-            result = job.recipe.run(
-                folder,
-                job.task,
-                job.device,
-                job.function,
-                job.settings,
-                seed=request.seed,
-                seeds=request.seeds,
-                progress=progress,
-                table=job.table,
-                target_ms=request.target_ms,
-            )
+        result = job.prepared.run(folder, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; continue with '{again}'") from None
     except StorageError as error:
@@ -261,10 +268,10 @@ def _finished(
     except ArchipelError as error:
         if new and not folder.stages:
             folder.discard()  # a mistake in what was asked: nothing was made that would be worth keeping
-        table = folder.path / "latency" / "table.json"
-        if new and table.is_file():
-            kept = f"what was measured is kept: --table {shlex.quote(str(table))}"
-            raise type(error)(f"{error}; {kept}") from error
+        tables = sorted((folder.path / "latency").glob("*.json")) if new and folder.path.is_dir() else []
+        if tables:
+            kept = " ".join(f"--table {shlex.quote(str(table))}" for table in tables)
+            raise type(error)(f"{error}; what was measured is kept: {kept}") from error
         raise
     if show is not None:
         show(result)
@@ -298,6 +305,19 @@ def open_task(
     return task
 
 
+def located(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked, files and folders with their full paths, so that the run can go on from elsewhere."""
+    full: dict[str, Callable[[Any], Any]] = {"data": absolute_data, "space": absolute_space, "table": absolute_tables}
+    return {name: full[name](value) if name in full else value for name, value in asked.items()}
+
+
+def absolute_tables(named: Any) -> Any:
+    """Full paths of one file or of several."""
+    if isinstance(named, list | tuple):
+        return tuple(map(absolute_tables, named))
+    return None if named is None else str(Path(named).expanduser().resolve())
+
+
 def absolute_data(data: str) -> str:
     """A folder's full path, so that the run can go on from elsewhere; a name, or what is no folder, stays."""
     folder = Path(data).expanduser()
@@ -313,11 +333,25 @@ def absolute_space(name: str) -> str:
 def here(device: str, threads: int | None, progress: Progress, *, efficiency: float = 0.9) -> Device:
     """The device, with the CPU threads that are worth taking where none are named (see `choose_threads`)."""
     where = Device.parse(device, threads)
-    if threads is not None or where.name != "cpu":
+    if threads is not None or not where.backend.threaded:
         return where
     choice = choose_threads(efficiency=efficiency)
     progress.say(choice.sentence())
     return Device.parse(device, choice.threads)
+
+
+def open_device(
+    name: str, threads: int | None, table: Path | None, *, space: Space, batch: int, progress: Progress
+) -> tuple[Device, LatencyTable | None]:
+    """A device and, where a file of one is given, its latency table; without `threads`, with as many as that has.
+
+    Raises:
+        TableError: the table is not of this device, space or batch size.
+    """
+    if table is None:
+        return here(name, threads, progress), None
+    device = here(name, threads or stored(table)["device"]["fingerprint"].get("threads"), progress)
+    return device, LatencyTable.load(table, space=space, device=device, batch=batch)
 
 
 def stored(file: Path) -> dict[str, Any]:

@@ -9,10 +9,13 @@ run trains the controls that say what this was worth.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from archipel.cost import Device, LatencyTable
 from archipel.progress import SILENT, Progress
+from archipel.recipes import job
 from archipel.recipes.instanas.judging import contestants, forget_details, test, time_all
 from archipel.recipes.instanas.latency import check_target, latency_table
 from archipel.recipes.instanas.outcome import result_of, write_instances
@@ -25,7 +28,58 @@ from archipel.run.jobs import run_jobs
 from archipel.space import SpaceFunction
 from archipel.tasks.classification import Classification
 
-__all__ = ["PRESETS", "Settings", "open_space", "preset_for", "run"]
+__all__ = ["COMMAND", "PRESETS", "Request", "Settings", "open_space", "prepare", "preset_for", "run"]
+
+COMMAND = "run"
+
+
+@dataclass(frozen=True)
+class Request(job.Request):
+    """What an instance-aware search can be asked."""
+
+    device: str = "cpu"
+    """Cpu, the default, or cuda:0."""
+    target_ms: float | None = None
+    """Only look for networks of at most so many milliseconds."""
+    table: str | None = None
+    """A latency table measured before on this device (see "archipel latency build")."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Device.parse(self.device, self.threads)
+
+
+def prepare(
+    request: Request,
+    settings: Settings,
+    task: Classification,
+    function: SpaceFunction,
+    progress: Progress,
+    *,
+    measured: bool,
+) -> job.Prepared:
+    """See `archipel.recipes.job.Recipe`."""
+    file = Path(request.table) if request.table is not None and not measured else None
+    space = open_space(task, function, settings.network)
+    device, table = job.open_device(
+        request.device, request.threads, file, space=space, batch=settings.latency.batch, progress=progress
+    )
+
+    def work(folder: RunFolder, progress: Progress) -> dict[str, Any]:
+        return run(
+            folder,
+            task,
+            device,
+            function,
+            settings,
+            seed=request.seed,
+            seeds=request.seeds,
+            progress=progress,
+            table=table,
+            target_ms=request.target_ms,
+        )
+
+    return job.Prepared(replace(request, device=device.name, threads=device.threads), work)
 
 
 def run(
