@@ -124,9 +124,9 @@ PRESETS: dict[str, Settings] = {
         network=Network(width=0.35),
         pretraining=Pretraining(epochs=8, batch=64, lr=0.1, warmup=0.05, clip=5.0),
         search=SearchOptions(epochs=6, controller_passes=1),
-        finetuning=Finetuning(epochs=2, batch=64),
+        finetuning=Finetuning(epochs=1, batch=64),
         latency=Latency(images=6, final_rounds=10),
-        baselines=Baselines(widths=(0.25, 0.5, 0.75), pool=8, contrasted=2, shuffles=2),
+        baselines=Baselines(widths=(0.5, 1.0), pool=8, contrasted=2, shuffles=2),
     ),
     "digits": Settings(
         pretraining=Pretraining(epochs=20, batch=64, lr=0.1, warmup=0.05, clip=5.0),
