@@ -164,7 +164,7 @@ def nested(choose, *, classes: int = 4) -> nn.Module:
 
 def _listed() -> dict[str, Space]:
     """Every listed space, as small as its options let it be."""
-    tiny = {"classes": 4, "channels": 3, "size": 8, "width": 0.25}
+    tiny = {"classes": 4, "channels": 3, "size": 8, "width": 0.25, "macro": "light", "blocks": 1, "out_channels": 64}
     spaces = {}
     for name, function in SPACES.items():
         parameters = inspect.signature(function).parameters

@@ -14,6 +14,7 @@ import math
 import random
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from archipel.choice import Choice, members
 from archipel.choose import ChildReader, Choose, Place, Recorder
 from archipel.errors import ArchipelError, ArchitectureError, SpaceError, did_you_mean
 
-__all__ = ["Choice", "Choose", "Space", "SpaceFunction"]
+__all__ = ["Choice", "Choose", "Space", "SpaceFunction", "count_text"]
 
 SpaceFunction = Callable[..., nn.Module]
 """`f(choose, **options) -> nn.Module`."""
@@ -80,7 +81,7 @@ class Space:
         }
 
     def __repr__(self) -> str:
-        count = f"{self.size:,}" if self.size < 10**6 else f"{float(self.size):.2g}"
+        count = count_text(self.size, digits=2)
         return f"Space({self.name}: {len(self.choices)} choices, {self.width} code bits, {count} architectures)"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Space:
@@ -415,6 +416,11 @@ class Space:
                     f"set {'at least one' if choice.kind == 'subset' else choice.k}"
                 )
         return codes
+
+
+def count_text(count: int, *, digits: int = 3) -> str:
+    """A number of architectures to read: whole below a million, else so many digits and a power of ten."""
+    return f"{count:,}" if count < 10**6 else f"{Decimal(count):.{digits}g}"  # a float ends at 10^308
 
 
 def _count(choice: Choice, weights: Sequence[int]) -> int:

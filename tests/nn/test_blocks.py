@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from archipel.nn import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, residual
+from archipel.nn import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, classifier, residual
 
 X = torch.randn(2, 8, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -46,6 +46,11 @@ def test_inverted_residual_of_expansion_1_has_no_first_convolution() -> None:
     assert isinstance(block[0][2], nn.ReLU6)
 
 
+def test_epsilon_is_of_every_norm_in_a_block() -> None:
+    for block, eps in ((InvertedResidual(8, 8, eps=1e-3), 1e-3), (InvertedResidual(8, 8), 1e-5)):
+        assert [norm.eps for norm in block.modules() if isinstance(norm, nn.BatchNorm2d)] == [eps] * 3
+
+
 def test_basic_block(enliven) -> None:
     block = enliven(BasicBlock(8, 12, stride=2))
     (conv1, norm1, _), (conv2, norm2, _) = block
@@ -75,3 +80,10 @@ def test_zero() -> None:
     assert y.shape == X.shape
     assert y.dtype == X.dtype
     assert not y.any()
+
+
+def test_classifier(enliven) -> None:
+    plain = enliven(nn.Sequential(*classifier(8, 3)))
+    torch.testing.assert_close(plain(X), F.linear(X.mean((2, 3)), plain[-1].weight, plain[-1].bias))
+    assert [part.p for part in classifier(8, 3, 0.2) if isinstance(part, nn.Dropout)] == [0.2]
+    assert not any(isinstance(part, nn.Dropout) for part in classifier(8, 3))

@@ -43,7 +43,7 @@ def test_own_file(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("instanass", "there is no space 'instanass' (instanas, mobilenet_v2"),
+        ("instanass", "there is no space 'instanass' (fbnet, instanas, mobilenet_v2"),
         ("instanass", "or your own: file.py:function); did you mean 'instanas'?"),
         ("{file}", "names no function; write '{file}:my_space'"),
         ("{folder}/none.py:f", "names the file '{folder}/none.py', which does not exist"),
@@ -65,3 +65,8 @@ def test_mistakes(tmp_path, name: str, said: str) -> None:
         resolve(name.format(**names))
     assert said.format(**names) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_other_names_that_the_caller_knows_are_said_too() -> None:
+    with pytest.raises(SpaceError, match=r"mobilenet_v2, .*, net_of_one, or your own.*; did you mean 'net_of_one'"):
+        resolve("net_of_onee", also=["net_of_one"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archipel.errors import SpaceError
-from archipel.spaces.macro import MACROS, macro_for, round_channels
+from archipel.spaces.macro import MACROS, Macro, macro_for, round_channels, stages, tail_channels
 
 
 def test_by_image_size() -> None:
@@ -20,6 +20,18 @@ def test_rounding() -> None:
         rounded = round_channels(tenths / 10)
         assert rounded % 8 == 0
         assert rounded >= 0.9 * tenths / 10
+
+
+def test_a_table_of_ones_own() -> None:
+    own = {"digits": Macro(1, stages((8, 1, 1)), tail=16)}
+    assert macro_for(None, 8, own) is macro_for("light", 8, own) is own["digits"]
+    with pytest.raises(SpaceError, match=r"there is no macro-structure 'cifar' \(light, digits\)"):
+        macro_for("cifar", 32, own)
+
+
+def test_a_published_tail_does_not_shrink() -> None:
+    assert [tail_channels(1280, width) for width in (0.35, 1.0, 1.4)] == [1280, 1280, 1792]
+    assert [tail_channels(256, width) for width in (0.5, 1.0, 1.5)] == [128, 256, 384]
 
 
 def test_mistakes() -> None:

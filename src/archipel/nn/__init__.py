@@ -1,7 +1,8 @@
 """Blocks that networks are made of."""
 
-from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, residual
+from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, classifier, residual
 from archipel.nn.elastic import batch_norm2d, conv2d, linear, resize, stack
+from archipel.nn.initial import he_fan_out
 
 __all__ = [
     "BasicBlock",
@@ -10,7 +11,9 @@ __all__ = [
     "Residual",
     "Zero",
     "batch_norm2d",
+    "classifier",
     "conv2d",
+    "he_fan_out",
     "linear",
     "residual",
     "resize",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "residual"]
+__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "classifier", "residual"]
 
 
 class ConvBN(nn.Sequential):
@@ -23,10 +23,11 @@ class ConvBN(nn.Sequential):
         stride: int = 1,
         groups: int = 1,
         act: type[nn.Module] | None = nn.ReLU,
+        eps: float = 1e-5,
     ) -> None:
         layers: list[nn.Module] = [
             nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(c_out),
+            nn.BatchNorm2d(c_out, eps),
         ]
         if act is not None:
             layers.append(act(inplace=True))
@@ -48,12 +49,13 @@ class InvertedResidual(nn.Sequential):
         expand: int = 6,
         stride: int = 1,
         act: type[nn.Module] = nn.ReLU,
+        eps: float = 1e-5,
     ) -> None:
         hidden = c_in * expand
-        layers: list[nn.Module] = [] if expand == 1 else [ConvBN(c_in, hidden, act=act)]
+        layers: list[nn.Module] = [] if expand == 1 else [ConvBN(c_in, hidden, act=act, eps=eps)]
         layers += [
-            ConvBN(hidden, hidden, kernel, stride=stride, groups=hidden, act=act),
-            ConvBN(hidden, c_out, act=None),
+            ConvBN(hidden, hidden, kernel, stride=stride, groups=hidden, act=act, eps=eps),
+            ConvBN(hidden, c_out, act=None, eps=eps),
         ]
         super().__init__(*layers)
 
@@ -86,3 +88,9 @@ class Residual(nn.Module):
 def residual(body: nn.Module) -> nn.Module:
     """`Residual(body)`, or the identity where the body is `Zero`: what a child network runs for a bypass."""
     return nn.Identity() if isinstance(body, Zero) else Residual(body)
+
+
+def classifier(features: int, classes: int, dropout: float = 0.0) -> list[nn.Module]:
+    """From maps `[B, features, H, W]` to scores `[B, classes]`: average over space, dropout, linear."""
+    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return [*layers, *([nn.Dropout(dropout)] if dropout else []), nn.Linear(features, classes)]

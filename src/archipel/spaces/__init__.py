@@ -1,23 +1,45 @@
-"""The published search spaces, one file each, and how a user's own is found."""
+"""The published search spaces, one file each, the published networks in them, and how a user's own space is found."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from archipel.errors import SpaceError, did_you_mean
 from archipel.space import SpaceFunction
+from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
+from archipel.spaces.nets import NETS, Net
+from archipel.spaces.proxyless import proxyless
+from archipel.spaces.proxyless_tree import proxyless_tree
 from archipel.userfile import function_in
 
-__all__ = ["SPACES", "instanas", "mobilenet_v2", "resolve"]
+__all__ = [
+    "NETS",
+    "SPACES",
+    "Net",
+    "fbnet",
+    "instanas",
+    "mobilenet_v2",
+    "proxyless",
+    "proxyless_tree",
+    "resolve",
+]
 
 SPACES: dict[str, SpaceFunction] = {
+    "fbnet": fbnet,
     "instanas": instanas,
     "mobilenet_v2": mobilenet_v2,
+    "proxyless": proxyless,
+    "proxyless_tree": proxyless_tree,
 }
 
 
-def resolve(name: str) -> SpaceFunction:
+def resolve(name: str, *, also: Iterable[str] = ()) -> SpaceFunction:
     """The space function of a listed name, or of `path/to/file.py:function`.
+
+    Args:
+        also: what else the caller knows by name; said where there is no such space.
 
     Raises:
         SpaceError: no such name, file or function, or the file raised while it was read.
@@ -25,8 +47,8 @@ def resolve(name: str) -> SpaceFunction:
     if name in SPACES:
         return SPACES[name]
     if ":" not in name and not name.endswith(".py"):
+        known = (*SPACES, *also)
         raise SpaceError(
-            f"there is no space '{name}' ({', '.join(SPACES)}, or your own: file.py:function)"
-            f"{did_you_mean(name, SPACES)}"
+            f"there is no space '{name}' ({', '.join(known)}, or your own: file.py:function){did_you_mean(name, known)}"
         )
     return function_in(name, kind="space", error=SpaceError, example="my_space")

@@ -8,7 +8,7 @@ from torch import nn
 
 from archipel.choose import Choose
 from archipel.errors import SpaceError
-from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, residual
+from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, classifier, residual
 from archipel.spaces.macro import macro_for, round_channels
 
 __all__ = ["instanas"]
@@ -61,14 +61,7 @@ def instanas(
             )
             c = c_out
     tail = round_channels(skeleton.tail * width)
-    return nn.Sequential(
-        *layers,
-        ConvBN(c, tail),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        *([nn.Dropout(dropout)] if dropout else []),
-        nn.Linear(tail, classes),
-    )
+    return nn.Sequential(*layers, ConvBN(c, tail), *classifier(tail, classes, dropout))
 
 
 def _layer(

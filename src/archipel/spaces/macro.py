@@ -1,16 +1,18 @@
 """Macro-structures that the mobile spaces share: stem, stages, tail.
 
 `cifar`, `tiny` and `imagenet` are those of InstaNAS' MobileNetV2 skeleton. `compact`, `compact_large` and `digits` are
-ours, for searches that fit two CPU cores: fewer layers, an early stride.
+ours, for searches that fit two CPU cores: fewer layers, an early stride. A space with other stages has a table of its
+own under the same names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from archipel.errors import SpaceError, did_you_mean
 
-__all__ = ["MACROS", "Macro", "Stage", "macro_for", "round_channels"]
+__all__ = ["MACROS", "Macro", "Stage", "macro_for", "round_channels", "stages", "tail_channels"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Macro:
     tail: int = 1280
 
 
-def _stages(*rows: tuple[int, int, int]) -> tuple[Stage, ...]:
+def stages(*rows: tuple[int, int, int]) -> tuple[Stage, ...]:
+    """Stages from rows of (channels, layers, first stride), as papers print them."""
     return tuple(Stage(*row) for row in rows)
 
 
@@ -37,16 +40,16 @@ _CIFAR = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2
 _STRIDED = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 
 MACROS: dict[str, Macro] = {
-    "digits": Macro(1, _stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 1, 2)), tail=256),
-    "compact": Macro(2, _stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 3, 2), (96, 1, 1)), tail=640),
-    "compact_large": Macro(2, _stages((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 3, 2), (96, 2, 2)), tail=640),
-    "cifar": Macro(1, _stages(*_CIFAR)),
-    "tiny": Macro(1, _stages(*_STRIDED)),
-    "imagenet": Macro(2, _stages(*_STRIDED)),
+    "digits": Macro(1, stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 1, 2)), tail=256),
+    "compact": Macro(2, stages((16, 1, 1), (24, 2, 2), (32, 2, 1), (64, 3, 2), (96, 1, 1)), tail=640),
+    "compact_large": Macro(2, stages((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 3, 2), (96, 2, 2)), tail=640),
+    "cifar": Macro(1, stages(*_CIFAR)),
+    "tiny": Macro(1, stages(*_STRIDED)),
+    "imagenet": Macro(2, stages(*_STRIDED)),
 }
 
 
-def macro_for(name: str | None, size: int) -> Macro:
+def macro_for(name: str | None, size: int, macros: Mapping[str, Macro] = MACROS) -> Macro:
     """The macro-structure of a name, or the one that suits images of `size` pixels a side.
 
     `light` is the one of ours that suits the size; no name is the published one that does.
@@ -58,10 +61,10 @@ def macro_for(name: str | None, size: int) -> Macro:
         name = "digits" if size < 20 else "cifar" if size < 48 else "tiny" if size < 112 else "imagenet"
     if name == "light":
         name = "digits" if size < 20 else "compact" if size < 48 else "compact_large"
-    if name not in MACROS:
-        known = ("light", *MACROS)
+    if name not in macros:
+        known = ("light", *macros)
         raise SpaceError(f"there is no macro-structure '{name}' ({', '.join(known)}){did_you_mean(name, known)}")
-    return MACROS[name]
+    return macros[name]
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -74,3 +77,9 @@ def round_channels(channels: float, divisor: int = 8) -> int:
         raise SpaceError(f"a layer would have {channels:g} channels; give a width above 0")
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def tail_channels(tail: int, width: float) -> int:
+    """Channels before the classifier: a published tail (1280 or more) grows with the width and does not shrink; our
+    smaller ones scale with the rest, or the tail would be most of the network."""
+    return round_channels(tail * (max(1.0, width) if tail >= 1280 else width))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from archipel.choose import Choose
-from archipel.nn.blocks import ConvBN, InvertedResidual, Residual
-from archipel.spaces.macro import macro_for, round_channels
+from archipel.nn.blocks import ConvBN, InvertedResidual, Residual, classifier
+from archipel.spaces.macro import macro_for, round_channels, tail_channels
 
 __all__ = ["mobilenet_v2"]
 
@@ -40,15 +40,5 @@ def mobilenet_v2(
             block = InvertedResidual(c, c_out, expand=6 if s else 1, stride=stride, act=nn.ReLU6)
             layers.append(Residual(block) if stride == 1 and c == c_out else block)
             c = c_out
-    # The published rule keeps 1280; our small macro-structures scale with the rest, or the tail would be most of
-    # the network.
-    published = skeleton.tail == 1280
-    tail = round_channels(skeleton.tail * (max(1.0, width) if published else width))
-    return nn.Sequential(
-        *layers,
-        ConvBN(c, tail, act=nn.ReLU6),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        *([nn.Dropout(dropout)] if dropout else []),
-        nn.Linear(tail, classes),
-    )
+    tail = tail_channels(skeleton.tail, width)
+    return nn.Sequential(*layers, ConvBN(c, tail, act=nn.ReLU6), *classifier(tail, classes, dropout))
