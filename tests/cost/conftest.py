@@ -15,9 +15,10 @@ assert _spec.loader is not None
 sys.modules["planted"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["planted"])
 
-from planted import TICKER, planted  # noqa: E402
+from planted import TICKER, Abacus, planted  # noqa: E402
 
 from archipel.cost import Device, LatencyTable, build  # noqa: E402
+from archipel.cost.device import BACKENDS  # noqa: E402
 from archipel.space import Space  # noqa: E402
 
 
@@ -34,3 +35,11 @@ def device() -> Device:
 @pytest.fixture(scope="session")
 def table(space: Space, device: Device) -> LatencyTable:
     return build(space, device, input_shape=(3, 4, 4), seed=3, clock=TICKER)
+
+
+@pytest.fixture
+def abacus(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device whose parts can only be timed alone."""
+    monkeypatch.setitem(BACKENDS, "abacus", Abacus)
+    Abacus.bound.clear()
+    return Device("abacus")

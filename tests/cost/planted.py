@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from archipel.choose import Choose
+from archipel.nn.blocks import Zero, residual
 
 
 class Ticker:
@@ -117,3 +119,53 @@ def planted_layers(choose: Choose, *, layers: int = 4) -> nn.Module:
     """Value choices: every layer takes its width in tenths of a millisecond."""
     widths = [choose.value(f"w{i}", [1, 2, 4]) for i in range(layers)]
     return nn.Sequential(Takes(0.7), *(Takes(width) for width in widths))
+
+
+def vanishing(choose: Choose, *, layers: int = 2) -> nn.Module:
+    """Blocks that may be bypassed: then the shortcut around them is gone too."""
+
+    def layer(i: int) -> nn.Module:
+        options = {"a": lambda: Takes(1.3), "b": lambda: Takes(2.1 + i / 10), "zero": Zero}
+        return residual(choose.op(f"l{i}", options))
+
+    return nn.Sequential(Takes(0.7), *(layer(i) for i in range(layers)))
+
+
+@dataclass(frozen=True)
+class Abacus:
+    """A backend that cannot be timed in the middle of a pass. Each call takes `CALL` ms beside its modules."""
+
+    CALL: ClassVar[float] = 0.03
+    hooks: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
+    threaded: ClassVar[bool] = False
+    bound: ClassVar[list[str]] = []
+    """Classes of the modules bound so far."""
+    name: str
+    threads: int
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def check(self) -> None:
+        pass
+
+    def fingerprint(self) -> dict[str, str | int]:
+        return {"device": "abacus", "threads": self.threads}
+
+    def describe(self) -> str:
+        return "an abacus"
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        return module.eval()
+
+    def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
+        for module, inputs in pairs:
+            self.bound.append(type(module).__name__)
+
+            def call(module: nn.Module = module, inputs: Tensor = inputs) -> object:
+                TICKER.now += self.CALL * TICKER.noise()
+                return module(inputs)
+
+            yield call

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 
 import pytest
 import torch
-from planted import TICKER, Takes, planted_layers, planted_ms
+from planted import TICKER, Abacus, Takes, planted_layers, planted_ms, vanishing
 from torch import nn
 
 from archipel.choose import Choose
@@ -109,6 +110,66 @@ def test_a_space_of_values_has_a_table_of_layers(device: Device) -> None:
     assert table.predict(architecture) == pytest.approx(0.7 + sum(architecture.values()), rel=1e-5)
     with pytest.raises(TableError, match="value choices"):
         table.linear()
+
+
+def test_parts_timed_alone_give_the_same_entries(
+    table: LatencyTable, space: Space, abacus: Device, device: Device
+) -> None:
+    alone = build(space, abacus, input_shape=(3, 4, 4), seed=3, clock=TICKER)
+    assert alone.scheme == "columns"
+    assert {key: unit.ms for key, unit in alone.units.items()} == pytest.approx(
+        {key: table.units[key].ms for key in alone.units}
+    )
+    assert alone.units.keys() == table.units.keys()
+    # A network is one call, so it pays for one; its parts do not.
+    assert alone.base.ms == pytest.approx(1.5 + Abacus.CALL)
+    assert alone.fidelity.mape == pytest.approx(0, abs=1e-4)
+    assert alone.fidelity.tau == pytest.approx(1)
+    base, columns = alone.linear()
+    assert base + float(columns @ space.encode(architecture := space.sample(random.Random(5))).double()) == (
+        pytest.approx(planted_ms(architecture) + Abacus.CALL, rel=1e-4)
+    )
+    with pytest.raises(TableError, match="archipel latency build"):
+        check(alone, device, clock=TICKER)
+    judged = check(alone, abacus, networks=10, rounds=2, clock=TICKER)
+    assert judged.mape == pytest.approx(0, abs=1e-4)
+
+
+def test_equal_parts_are_bound_once(abacus: Device) -> None:
+    space = Space(vanishing, layers=5)
+    table = build(space, abacus, input_shape=(3, 4, 4), settings=SMALL, clock=TICKER)
+    # "a" is alike in all five layers, "b" is of its own in each; the shortcut is timed with them.
+    assert Abacus.bound.count("Residual") == 1 + 5
+    assert Abacus.bound.count("Sequential") == 12 + 10
+    assert table.units["l3=zero"].ms == 0
+    assert table.units["l3=b"].ms == pytest.approx(2.4)
+    assert table.fidelity.mape == pytest.approx(0, abs=1e-4)
+
+
+def test_a_bypass_is_an_entry_of_nothing_in_place_too(device: Device) -> None:
+    table = build(Space(vanishing, layers=5), device, input_shape=(3, 4, 4), settings=SMALL, clock=TICKER)
+    assert table.units["l3=zero"].ms == 0
+    assert table.units["l3=b"].ms == pytest.approx(2.4)
+    assert table.fidelity.mape == pytest.approx(0, abs=1e-4)
+
+
+def test_values_on_a_device_without_hooks_have_an_entry_a_block(abacus: Device, tmp_path: Path) -> None:
+    space = Space(planted_layers, layers=7)
+    table = build(space, abacus, input_shape=(3, 4, 4), settings=SMALL, clock=TICKER)
+    assert table.scheme == "blocks"
+    assert sorted(unit.ms for unit in table.units.values()) == pytest.approx([0.7, 1, 2, 4])
+    architecture = space.sample(random.Random(3))
+    assert table.predict(architecture) == pytest.approx(0.7 + Abacus.CALL + sum(architecture.values()), rel=1e-5)
+    lacking = next(key for key, unit in table.units.items() if unit.ms == pytest.approx(4))
+    holey = dataclasses.replace(table, units={k: u for k, u in table.units.items() if k != lacking}, _keys={})
+    holey.save(tmp_path / "t.json")
+    loaded = LatencyTable.load(tmp_path / "t.json", space=space, device=abacus)
+    wanted = space.canonical(dict.fromkeys([choice.name for choice in space.choices], 4))
+    assert loaded.missing(wanted) == [lacking]
+    Abacus.bound.clear()
+    mended = measure_missing(loaded, abacus, [wanted], rounds=2, clock=TICKER)
+    assert mended.predict(wanted) == pytest.approx(0.7 + Abacus.CALL + 28, rel=1e-4)
+    assert len(Abacus.bound) <= 1 + 4  # a call of nothing, and parts alone: no whole network
 
 
 def test_a_small_space_keeps_some_architectures_to_judge_on(device: Device) -> None:

@@ -13,15 +13,21 @@ from archipel.cost.device import Device, choose_threads
 from archipel.errors import OptionError
 
 
-@pytest.mark.parametrize("text", ["gpu", "cuda:x", "", "cuda:-1", "mps"])
+@pytest.mark.parametrize("text", ["gpu", "cuda:x", "", "cuda:-1", "mps", "cpu:0", "compile:1", "cuda-graphs:x"])
 def test_an_unknown_device_is_refused_by_name(text: str) -> None:
     with pytest.raises(OptionError, match=f"unknown device '{text}'") as caught:
         Device.parse(text)
     assert "\n" not in str(caught.value)
 
 
+def test_the_nearest_spelling_is_offered() -> None:
+    with pytest.raises(OptionError, match="did you mean 'onnxruntime'") as caught:
+        Device.parse("onnx-runtime")
+    assert "FILE.py:function" in str(caught.value)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-@pytest.mark.parametrize("text", ["cuda", "cuda:0"])
+@pytest.mark.parametrize("text", ["cuda", "cuda:0", "cuda-graphs", "cuda-graphs:1"])
 def test_absent_cuda_is_said(text: str) -> None:
     with pytest.raises(OptionError, match="needs CUDA"):
         Device.parse(text)
@@ -38,6 +44,32 @@ def test_frozen_and_equal_by_value() -> None:
     assert device.torch_device == torch.device("cpu")
     with pytest.raises(dataclasses.FrozenInstanceError):
         device.threads = 1  # type: ignore[misc]
+
+
+def test_only_eager_devices_train() -> None:
+    assert Device("cpu", 2).for_training() == Device("cpu", 2)
+    for name in ("compile", "onnxruntime", "cuda-graphs:0", "phone.py:milliseconds"):
+        with pytest.raises(OptionError, match=f"device '{name}' only times networks"):
+            Device(name).for_training()
+
+
+def test_threads_are_torchs_where_they_count() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert Device.parse("cpu").threads == 1
+        torch.set_num_threads(2)
+        assert Device.parse("cpu").threads == 2
+        assert Device.parse("cpu", threads=1).threads == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_call_is_the_network_as_it_is_deployed() -> None:
+    net, x = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train(), torch.randn(2, 3, 5, 5)
+    call = Device("cpu", 1).call(net, x)
+    with torch.no_grad():
+        torch.testing.assert_close(call(), net.eval()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_fingerprint_is_plain_and_tells_thread_counts_apart() -> None:

@@ -6,8 +6,9 @@ import random
 
 import pytest
 import torch
-from planted import TICKER, planted_layers
+from planted import TICKER, planted_layers, vanishing
 
+from archipel.cost import Device
 from archipel.cost.units import BASE, columns_of, keys_of, probe, scheme_of
 from archipel.space import Space
 from archipel.spaces import instanas
@@ -19,7 +20,7 @@ def test_columns_follow_the_code(space: Space) -> None:
     for _ in range(20):
         architecture = space.sample(rng)
         on = [column for column, bit in zip(columns, space.encode(architecture).tolist()) if bit]
-        assert sorted(keys_of(space, architecture, (1, 3, 4, 4))) == sorted(on)
+        assert sorted(keys_of(space, architecture, (1, 3, 4, 4), "columns")) == sorted(on)
 
 
 def test_a_probe_splits_a_pass_without_loss(space: Space) -> None:
@@ -50,12 +51,24 @@ def test_every_chosen_candidate_of_instanas_is_found(shortcut: str) -> None:
         with torch.inference_mode():
             child(x)
         (spent,) = probed.runs()
-        assert set(spent) - {BASE} == set(keys_of(space, architecture, (1, 1, 8, 8)))
+        assert set(spent) - {BASE} == set(keys_of(space, architecture, (1, 1, 8, 8), "columns"))
 
 
-def test_spaces_with_values_have_an_entry_a_layer() -> None:
+def test_spaces_with_values_have_an_entry_a_layer(abacus: Device) -> None:
     space = Space(planted_layers)
-    assert scheme_of(space) == "layers"
+    assert scheme_of(space, Device("cpu")) == "layers"
+    assert scheme_of(space, abacus) == "blocks"
     architecture = space.canonical({"w0": 1, "w1": 4, "w2": 4, "w3": 2})
-    keys = keys_of(space, architecture, (1, 3, 4, 4))
+    keys = keys_of(space, architecture, (1, 3, 4, 4), "layers")
     assert keys == [f"Takes({ms})@1x3x4x4" for ms in (0.7, 1, 4, 4, 2)]
+    blocks = keys_of(space, architecture, (1, 3, 4, 4), "blocks")
+    assert [blocks.index(key) for key in blocks] == [0, 1, 2, 2, 4]
+
+
+def test_an_option_that_makes_its_place_vanish_costs_nothing() -> None:
+    space = Space(vanishing)
+    child, x = space.build({"l0": "zero", "l1": "a"}), torch.zeros(1, 3, 4, 4)
+    probed = probe(child, space, space.canonical({"l0": "zero", "l1": "a"}), x, TICKER)
+    child(x)
+    (spent,) = probed.runs()
+    assert spent == pytest.approx({BASE: 0.7, "l0=zero": 0.0, "l1=a": 1.3})

@@ -7,8 +7,10 @@ from archipel.cost.fidelity import Fidelity, kendall_tau
 from archipel.cost.latency_table import LatencyTable, Unit
 from archipel.cost.measure import Timing, measure
 from archipel.cost.spread import spread_sample
+from archipel.cost.whole import Candidate, measure_networks
 
 __all__ = [
+    "Candidate",
     "Device",
     "Fidelity",
     "LatencyTable",
@@ -27,6 +29,7 @@ __all__ = [
     "measure_beside",
     "measure_controller",
     "measure_missing",
+    "measure_networks",
     "parameters",
     "spread_sample",
 ]

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,9 +19,9 @@ from archipel.cost.device import Device
 from archipel.cost.fidelity import Fidelity, score
 from archipel.cost.latency_table import LatencyTable, Reference, Unit
 from archipel.cost.measure import Clock, clock_of, measure
-from archipel.cost.session import Measured, Nursery, measure_children
+from archipel.cost.session import Measured, Nursery, bound, measure_children
 from archipel.cost.spread import covering, spread_sample
-from archipel.cost.units import BASE, keys_of, scheme_of
+from archipel.cost.units import BASE, Scheme, keys_of, scheme_of
 from archipel.errors import OptionError, TableError
 from archipel.progress import SILENT, Progress
 from archipel.space import Space
@@ -85,6 +84,9 @@ def build(
     settings = settings or TableSettings()
     rng = random.Random(seed)
     probed, calibrating, held_out, drawn = _draw(space, settings, rng)
+    scheme = scheme_of(space, device)
+    if scheme == "columns" and not device.backend.hooks:
+        probed = _first_with_each(probed)
     nursery = Nursery(space, device, (batch, *input_shape), seed)
     progress.say(
         f"latency table of '{space.name}' on {device.describe()}, batch {batch}: {len(probed)} networks by part, "
@@ -101,13 +103,13 @@ def build(
         progress=progress,
         title="Measuring latency",
     )
-    samples = _by_key(parts, nursery)
-    base = samples.pop(BASE)
+    samples = _by_key(parts, nursery, scheme)
+    base = samples.pop(BASE, [0.0])
     units = {key: _unit(values) for key, values in samples.items()}
     references = tuple(Reference(child.architecture, child.ms) for child in whole[: len(calibrating)])
     table = LatencyTable(
         space=space,
-        scheme=scheme_of(space),
+        scheme=scheme,
         device_name=device.name,
         fingerprint=device.fingerprint(),
         batch=batch,
@@ -126,6 +128,8 @@ def build(
     if lacking:
         table = measure_missing(table, device, lacking, seed=seed, progress=progress, clock=clock)
     entries = [sum(table.units[key].ms for key in table.keys(r.architecture)) for r in references]
+    if not device.backend.hooks:  # what stands outside the parts is what their sum lacks of whole networks
+        table = replace(table, base=_unit([max(r.ms - inside, 0.0) for r, inside in zip(references, entries)]))
     table = replace(table, calibration=fit(entries, [r.ms for r in references], base=table.base.ms))
     judged = _judge(table, whole[len(calibrating) :], settings.level, drawn)
     progress.say(judged.sentence())
@@ -218,7 +222,9 @@ def measure_missing(
     if not lacking:
         return table
     nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
-    children = [*lacking, *(r.architecture for r in _speed_references(table) if not table.missing(r.architecture))]
+    # Parts that are timed alone are many to a network, and one or two networks hold enough of them.
+    references = _speed_references(table, 8 if device.backend.hooks else 2)
+    children = [*lacking, *(r.architecture for r in references if not table.missing(r.architecture))]
     parts, _, _ = measure_children(
         nursery,
         children,
@@ -229,8 +235,8 @@ def measure_missing(
         progress=progress,
         title="Measuring missing entries",
     )
-    samples = _by_key(parts, nursery)
-    del samples[BASE]
+    samples = _by_key(parts, nursery, table.scheme)
+    samples.pop(BASE, None)
     medians = {key: statistics.median(values) for key, values in samples.items()}
     ratios = [medians[key] / table.units[key].ms for key in medians if table.units.get(key, _unit([0.0])).ms > 0]
     speed = statistics.median(ratios) if ratios else 1.0
@@ -267,8 +273,9 @@ def measure_beside(
     """
     references = _speed_references(table)
     nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
-    candidates = {f"own {name}": partial(device.prepare(net), nursery.inputs) for name, net in networks.items()}
-    candidates |= {str(i): partial(nursery.build(r.architecture), nursery.inputs) for i, r in enumerate(references)}
+    pairs = {f"own {name}": (device.prepare(net), nursery.inputs) for name, net in networks.items()}
+    pairs |= {str(i): (nursery.build(r.architecture), nursery.inputs) for i, r in enumerate(references)}
+    candidates = bound(pairs, device, SILENT)
     timings = measure(candidates, device, rounds=rounds, rng=random.Random(seed), clock=clock or clock_of(device))
     speed = statistics.median(timings[str(i)].ms / r.ms for i, r in enumerate(references))
     return {name: timings[f"own {name}"].ms / speed for name in networks}
@@ -291,11 +298,11 @@ def _judge(table: LatencyTable, children: Sequence[Measured], level: float, draw
     )
 
 
-def _by_key(parts: Sequence[Measured], nursery: Nursery) -> dict[str, list[float]]:
+def _by_key(parts: Sequence[Measured], nursery: Nursery, scheme: Scheme) -> dict[str, list[float]]:
     """Key → its milliseconds in each network that holds it (of one occurrence, where it occurs several times)."""
     samples: dict[str, list[float]] = defaultdict(list)
     for child in parts:
-        times = Counter(keys_of(nursery.space, child.architecture, nursery.input_shape))
+        times = Counter(keys_of(nursery.space, child.architecture, nursery.input_shape, scheme))
         for key, ms in child.units.items():
             samples[key].append(ms / max(times[key], 1))
     return dict(samples)
@@ -351,6 +358,17 @@ def _split(
             "archipel.cost.measure"
         )
     return rest[:probing], rest[-settings.calibrating :], held_out, "uniform"
+
+
+def _first_with_each(architectures: Sequence[Architecture]) -> list[Architecture]:
+    """Those that hold an option which none before them holds."""
+    met: set[tuple[str, object]] = set()
+    found = []
+    for architecture in architectures:
+        if not met.issuperset(_pairs(architecture)):
+            met.update(_pairs(architecture))
+            found.append(architecture)
+    return found
 
 
 def _pairs(architecture: Architecture) -> list[tuple[str, object]]:

@@ -3,100 +3,110 @@
 from __future__ import annotations
 
 import os
-import platform
 import random
-import re
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from archipel.errors import OptionError
-from archipel.nn.fold import fold_batch_norm
+from archipel.cost.backend import Backend, CudaGraphs, Eager
+from archipel.cost.backend_compile import Compiled
+from archipel.cost.backend_onnx import OnnxRuntime
+from archipel.cost.backend_remote import Remote
+from archipel.errors import OptionError, did_you_mean
 
-__all__ = ["Device", "ThreadChoice", "choose_threads"]
+__all__ = ["BACKENDS", "Device", "ThreadChoice", "choose_threads"]
+
+
+BACKENDS: dict[str, Callable[[str, int], Backend]] = {
+    "cpu": Eager,
+    "cuda": Eager,
+    "cuda-graphs": CudaGraphs,
+    "compile": Compiled,
+    "onnxruntime": OnnxRuntime,
+}
+"""By the name before the number; a user's own function is `Remote`."""
+
+_NUMBERED = ("cuda", "cuda-graphs")
 
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device and the number of CPU threads that work on it.
+    """Where and how networks run, and the number of CPU threads that work on them.
 
     >>> Device.parse("cpu", threads=1)
     Device(name='cpu', threads=1)
     """
 
     name: str
-    """`cpu` or `cuda:N`."""
+    """`cpu`, `cuda:N`, `cuda-graphs:N`, `compile`, `onnxruntime`, or `path/to/file.py:function`."""
     threads: int = 1
-    """Intra-operator CPU threads; on CUDA the host's, which only launch kernels."""
+    """CPU threads inside an operator; on CUDA the host's, which only launch kernels."""
 
     def __post_init__(self) -> None:
-        if self.name != "cpu" and not re.fullmatch(r"cuda:\d+", self.name):
-            raise OptionError(f"unknown device '{self.name}'; give 'cpu' or 'cuda:N', such as 'cuda:0'")
+        kind, _, number = self.name.partition(":")
+        fits = number.isdecimal() if kind in _NUMBERED else self.name in BACKENDS
+        if not fits and not _is_function(self.name):
+            raise OptionError(
+                f"unknown device '{self.name}'; give cpu, cuda:N, cuda-graphs:N, compile, onnxruntime or your own "
+                f"FILE.py:function{did_you_mean(self.name, BACKENDS)}"
+            )
         if self.threads < 1:
             raise OptionError(f"device '{self.name}' was given {self.threads} threads; give at least 1")
 
     @classmethod
     def parse(cls, text: str, threads: int | None = None) -> Device:
-        """The device a user names: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+        """The device a user names, seen to be here.
 
         Args:
-            text: the name.
-            threads: CPU threads; `None` takes torch's present number on a CPU and 1 on CUDA.
+            text: `cpu`; `cuda:N` (`cuda` is the first); `compile`, torch's compiler on the CPU; `onnxruntime`, ONNX
+                Runtime on the CPU; `cuda-graphs:N`; or `path/to/file.py:function` (see
+                `archipel.cost.backend_remote`).
+            threads: CPU threads; `None` takes torch's present number on a CPU and 1 elsewhere.
 
         Raises:
             OptionError: the name is unknown, or this machine or this torch has no such device.
+            DeviceError: it needs a library or a compiler that is not here.
         """
-        name = "cuda:0" if text == "cuda" else text
-        on_cuda = name.startswith("cuda")
-        device = cls(name, threads if threads is not None else 1 if on_cuda else torch.get_num_threads())
-        if on_cuda:
-            if not torch.cuda.is_available():
-                raise OptionError(
-                    f"device '{text}' needs CUDA, and torch {torch.__version__} finds none here; give 'cpu'"
-                )
-            if device.torch_device.index >= torch.cuda.device_count():
-                last = torch.cuda.device_count() - 1
-                raise OptionError(f"device '{text}' does not exist here; the last one is 'cuda:{last}'")
+        name = f"{text}:0" if text in _NUMBERED else str(Path(text).absolute()) if _is_function(text) else text
+        if threads is None:
+            threads = torch.get_num_threads() if cls(name).backend.threaded else 1
+        device = cls(name, threads)
+        device.backend.check()
         return device
+
+    @cached_property
+    def backend(self) -> Backend:
+        kind = Remote if _is_function(self.name) else BACKENDS[self.name.partition(":")[0]]
+        return kind(self.name, self.threads)
 
     @property
     def torch_device(self) -> torch.device:
-        return torch.device(self.name)
+        """Where its inputs lie."""
+        return self.backend.torch_device
+
+    def for_training(self) -> Device:
+        """This device, if networks can be trained on it.
+
+        Raises:
+            OptionError: it only times them.
+        """
+        if not self.backend.trains:
+            raise OptionError(f"device '{self.name}' only times networks; train on 'cpu' or 'cuda:0'")
+        return self
 
     def fingerprint(self) -> dict[str, str | int]:
         """What must be equal for two latencies to be comparable. JSON-able."""
-        same_everywhere: dict[str, str | int] = {
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "os": platform.system(),
-            "dtype": "float32",
-        }
-        if self.torch_device.type == "cuda":
-            return {
-                "device": "cuda",
-                "model": torch.cuda.get_device_name(self.torch_device),
-                "cuda": str(torch.version.cuda),
-                **same_everywhere,
-            }
-        return {
-            "device": "cpu",
-            "model": _cpu_model(),
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-            "threads": self.threads,
-            **same_everywhere,
-        }
+        return self.backend.fingerprint()
 
     def describe(self) -> str:
         """One phrase for a person: what it is and how many threads."""
-        if self.torch_device.type == "cuda":
-            return str(self.fingerprint()["model"])
-        return f"{_cpu_model()}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return self.backend.describe()
 
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done."""
@@ -114,26 +124,22 @@ class Device:
             torch.set_num_threads(before)
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """A copy of `module` as it would be deployed here: evaluation mode, batch norm folded, moved, channels last
-        (on CPU 10 to 20 % faster at batch 1, twice as fast at 128)."""
-        return fold_batch_norm(module).to(self.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """A copy of `module` as it would be deployed here: evaluation mode, batch norm folded, placed."""
+        return self.backend.prepare(module)
+
+    def call(self, module: nn.Module, inputs: Tensor) -> Callable[[], object]:
+        """Something to time: `module` as it would be deployed here, run once on `inputs` at each call.
+
+        Whatever happens once (export, compilation, recording) has happened when it comes back.
+
+        Raises:
+            DeviceError: the module cannot run here.
+        """
+        return next(self.backend.bind([(self.prepare(module), inputs)]))
 
 
-def _cpu_model() -> str:
-    """The processor's own name; on Linux with family and model, which tell virtual processors apart."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        fields: dict[str, str] = {}
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            fields.setdefault(key.strip(), value.strip())
-        if "model name" in fields:
-            return f"{fields['model name']} ({fields.get('cpu family', '?')}/{fields.get('model', '?')})"
-    if platform.system() == "Darwin":
-        told = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False)
-        if told.returncode == 0 and told.stdout.strip():
-            return told.stdout.strip()
-    return platform.processor() or platform.machine()
+def _is_function(name: str) -> bool:
+    return ".py:" in name
 
 
 @dataclass(frozen=True)

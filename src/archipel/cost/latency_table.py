@@ -21,7 +21,7 @@ from archipel.architecture import Architecture
 from archipel.cost.calibration import Calibration
 from archipel.cost.device import Device
 from archipel.cost.fidelity import Fidelity
-from archipel.cost.units import Scheme, columns_of, keys_of, scheme_of
+from archipel.cost.units import Scheme, columns_of, keys_of
 from archipel.errors import TableError
 from archipel.space import Space
 
@@ -130,7 +130,7 @@ class LatencyTable:
     def keys(self, architecture: Architecture) -> list[str]:
         """The entries that add up to an architecture, with repetitions."""
         if architecture not in self._keys:
-            self._keys[architecture] = keys_of(self.space, architecture, (self.batch, *self.input_shape))
+            self._keys[architecture] = keys_of(self.space, architecture, (self.batch, *self.input_shape), self.scheme)
         return self._keys[architecture]
 
     def missing(self, architecture: Architecture) -> list[str]:
@@ -223,7 +223,7 @@ class LatencyTable:
         fitted = data["calibration"]
         return cls(
             space=space,
-            scheme=scheme_of(space),
+            scheme=data["scheme"],
             device_name=data["device"]["name"],
             fingerprint=data["device"]["fingerprint"],
             batch=data["batch"],

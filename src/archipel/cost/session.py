@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from archipel.architecture import Architecture
 from archipel.cost.device import Device
-from archipel.cost.measure import Clock, clock_of, measure, quiet
+from archipel.cost.isolated import Terms, terms_of
+from archipel.cost.measure import Clock, Timing, clock_of, measure, quiet
 from archipel.cost.units import Probe, probe
 from archipel.progress import SILENT, Progress
 from archipel.space import Space
@@ -29,9 +29,10 @@ class Measured:
 
     architecture: Architecture
     ms: float
-    """A forward pass of the whole batch; with a probe on it, what the hooks cost is in it."""
+    """A forward pass of the whole batch; with a probe on it, what the hooks cost is in it; NaN where only its parts
+    were timed."""
     units: dict[str, float]
-    """Milliseconds by key of `archipel.cost.units`; empty for a child without a probe."""
+    """Milliseconds by key of `archipel.cost.units`; empty for a child that was timed whole."""
 
 
 class Nursery:
@@ -50,11 +51,19 @@ class Nursery:
         self.input_shape = input_shape
         self.seed = seed
         self._pool: dict[tuple[str, torch.Size], Tensor] = {}
-        generator = torch.Generator().manual_seed(seed)
-        self.inputs = torch.randn(input_shape, generator=generator).to(device.torch_device)
-        self._settling = torch.randn((4, *input_shape[1:]), generator=generator)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._inputs: dict[tuple[int, ...], Tensor] = {}
+        self.inputs = self.inputs_of(input_shape)
+        self._settling = torch.randn((4, *input_shape[1:]), generator=self._generator)
+
+    def inputs_of(self, shape: tuple[int, ...]) -> Tensor:
+        """Random inputs, the same for every module that takes this shape."""
+        if shape not in self._inputs:
+            self._inputs[shape] = torch.randn(shape, generator=self._generator).to(self.device.torch_device)
+        return self._inputs[shape]
 
     def build(self, architecture: Architecture) -> nn.Module:
+        """The network as `Device.prepare` makes it."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             child = self.space.build(architecture)
@@ -83,7 +92,7 @@ def settle_norms(module: nn.Module, inputs: Tensor) -> None:
 
 def measure_children(
     nursery: Nursery,
-    probed: Sequence[Architecture],
+    by_part: Sequence[Architecture],
     whole: Sequence[Architecture],
     *,
     rounds: int,
@@ -93,32 +102,36 @@ def measure_children(
     progress: Progress = SILENT,
     title: str = "Measuring",
 ) -> tuple[list[Measured], list[Measured], int]:
-    """Time children by turns in one session: `probed` unit by unit, `whole` without any hook.
+    """Time children by turns in one session: `by_part` entry by entry, `whole` as they are.
+
+    Where the device can be timed in the middle of a pass, parts are timed there by hooks; elsewhere every different
+    part is a candidate of its own (`archipel.cost.isolated`).
 
     Args:
         rounds: passes of each child.
         seconds: fewer rounds are done, but at least 12, where `rounds` would take longer.
 
     Returns:
-        What was measured of `probed` and of `whole`, each in the order given, and the rounds done.
+        What was measured of `by_part` and of `whole`, each in the order given, and the rounds done.
     """
-    clock = clock or clock_of(nursery.device)
-    children: dict[str, nn.Module] = {}
-    probes: dict[str, Probe] = {}
-    with nursery.device.use(), progress.bar("Building networks to measure", len(probed) + len(whole)) as bar:
-        for i, architecture in enumerate((*probed, *whole)):
-            children[str(i)] = child = nursery.build(architecture)
-            if i < len(probed):
-                probes[str(i)] = probe(child, nursery.space, architecture, nursery.inputs, clock)
+    clock, backend = clock or clock_of(nursery.device), nursery.device.backend
+    parts: _InPlace | _Alone = _InPlace(nursery, clock) if backend.hooks else _Alone(nursery)
+    with nursery.device.use(), progress.bar("Building networks to measure", len(by_part) + len(whole)) as bar:
+        for architecture in by_part:
+            parts.add(architecture)
             bar.advance()
-    passes = {name: partial(child, nursery.inputs) for name, child in children.items()}
-    trial = measure(passes, nursery.device, rounds=1, rng=rng)  # also warms up
+        pairs = dict(parts.pairs)
+        for i, architecture in enumerate(whole):
+            pairs[f"whole {i}"] = nursery.build(architecture), nursery.inputs
+            bar.advance()
+        calls = bound(pairs, nursery.device, progress)
+    trial = measure(calls, nursery.device, rounds=1, rng=rng)  # also warms up
     a_round = sum(timing.median for timing in trial.values()) / 1e3
     if a_round * rounds > seconds:
         rounds = min(rounds, max(12, int(seconds / a_round)))
         progress.say(f"a round takes {a_round:.1f} s, so {rounds} rounds are done")
     timings = measure(
-        passes,
+        calls,
         nursery.device,
         rounds=rounds,
         lead=_LEAD,
@@ -127,11 +140,75 @@ def measure_children(
         progress=progress,
         title=title,
     )
-    measured = []
-    for i, architecture in enumerate((*probed, *whole)):
-        units: dict[str, float] = {}
-        if str(i) in probes:
-            runs = probes[str(i)].runs()[-rounds * (_LEAD + 1) :][_LEAD :: _LEAD + 1]  # the timed ones
+    measured = [Measured(a, timings[f"whole {i}"].ms, {}) for i, a in enumerate(whole)]
+    return parts.measured(timings, rounds), measured, rounds
+
+
+def bound(
+    pairs: Mapping[str, tuple[nn.Module, Tensor]], device: Device, progress: Progress
+) -> dict[str, Callable[[], object]]:
+    """Calls to time, of modules as `Device.prepare` makes them.
+
+    Raises:
+        DeviceError: one of them cannot run there.
+    """
+    calls = {}
+    with (SILENT if device.backend.hooks else progress).bar("Preparing them for the device", len(pairs)) as bar:
+        for name, call in zip(pairs, device.backend.bind(pairs.values())):
+            calls[name] = call
+            bar.advance()
+    return calls
+
+
+class _InPlace:
+    """Children with a probe on every part."""
+
+    def __init__(self, nursery: Nursery, clock: Clock) -> None:
+        self.nursery, self.clock = nursery, clock
+        self.pairs: dict[str, tuple[nn.Module, Tensor]] = {}
+        self._probes: list[tuple[Architecture, Probe]] = []
+
+    def add(self, architecture: Architecture) -> None:
+        child = self.nursery.build(architecture)
+        put = probe(child, self.nursery.space, architecture, self.nursery.inputs, self.clock)
+        self.pairs[f"by part {len(self._probes)}"] = child, self.nursery.inputs
+        self._probes.append((architecture, put))
+
+    def measured(self, timings: Mapping[str, Timing], rounds: int) -> list[Measured]:
+        found = []
+        for i, (architecture, put) in enumerate(self._probes):
+            runs = put.runs()[-rounds * (_LEAD + 1) :][_LEAD :: _LEAD + 1]  # the timed ones
             units = {key: float(quiet([run[key] for run in runs])) for key in runs[0]}
-        measured.append(Measured(architecture, timings[str(i)].ms, units))
-    return measured[: len(probed)], measured[len(probed) :], rounds
+            found.append(Measured(architecture, timings[f"by part {i}"].ms, units))
+        return found
+
+
+class _Alone:
+    """The different parts of children, each a module of its own."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self.nursery = nursery
+        self.pairs: dict[str, tuple[nn.Module, Tensor]] = {_NOTHING: (nn.Identity(), nursery.inputs_of((1, 1, 1, 1)))}
+        self._children: list[tuple[Architecture, dict[str, Terms]]] = []
+
+    def add(self, architecture: Architecture) -> None:
+        child = self.nursery.build(architecture)
+        terms = terms_of(child, self.nursery.space, architecture, self.nursery.inputs)
+        for added in terms.values():
+            for _, part in added:
+                self.pairs.setdefault(part.key, (part.module, self.nursery.inputs_of(part.shape)))
+        self._children.append((architecture, terms))
+
+    def measured(self, timings: Mapping[str, Timing], rounds: int) -> list[Measured]:  # noqa: ARG002
+        call = timings[_NOTHING].ms
+        ms = {key: timings[key].ms - call for key in self.pairs}
+        return [
+            Measured(
+                a, float("nan"), {entry: sum(sign * ms[part.key] for sign, part in t) for entry, t in terms.items()}
+            )
+            for a, terms in self._children
+        ]
+
+
+_NOTHING = "nothing"
+"""The candidate that is a call and no work: every part alone pays for one, in a network all pay for one together."""

@@ -1,16 +1,17 @@
 """The parts of a child network that a latency table has entries for, and a probe that times them in place.
 
-Two schemes. `columns`: an entry for every option of every `op`, `subset` and `inputs` choice, that is for every
+Three schemes. `columns`: an entry for every option of every `op`, `subset` and `inputs` choice, that is for every
 column of a space's code; it holds the time of the option's module less that of choices nested in it, and its
 share of what the choice itself does (adding up the chosen, a shortcut around them). `layers`, for spaces with `value`
 choices, where one option shapes many layers: an entry for every layer, keyed by its configuration and
-the shape of its input, so that equal layers share one. What no entry covers is the base.
+the shape of its input, so that equal layers share one. `blocks` is the same for devices where parts are timed alone
+(`archipel.cost.isolated`): a block is compiled or fused as one. What no entry covers is the base.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -18,13 +19,25 @@ from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.choose import Select, Sum
+from archipel.cost.device import Device
+from archipel.cost.isolated import blocks_of
 from archipel.cost.measure import Clock
+from archipel.cost.places import column, placed, several, vanished, wrappers
 from archipel.nn.fold import fold_batch_norm
 from archipel.space import Space
 
-__all__ = ["BASE", "Probe", "Scheme", "columns_of", "keys_of", "layers_of", "probe", "scheme_of"]
+__all__ = [
+    "BASE",
+    "Probe",
+    "Scheme",
+    "columns_of",
+    "keys_of",
+    "layers_of",
+    "probe",
+    "scheme_of",
+]
 
-Scheme: TypeAlias = Literal["columns", "layers"]
+Scheme: TypeAlias = Literal["columns", "layers", "blocks"]
 
 BASE = ""
 """The key of everything outside the units: stem, tail, joins."""
@@ -33,34 +46,41 @@ Owners: TypeAlias = tuple[str, ...]
 """The keys that share a module's own time in equal parts."""
 
 
-def scheme_of(space: Space) -> Scheme:
-    return "layers" if any(choice.kind == "value" for choice in space.choices) else "columns"
+def scheme_of(space: Space, device: Device) -> Scheme:
+    if not any(choice.kind == "value" for choice in space.choices):
+        return "columns"
+    return "layers" if device.backend.hooks else "blocks"
 
 
 def columns_of(space: Space) -> list[str]:
     """The entry of each code column, in column order."""
-    return [_column(choice.name, option) for choice in space.choices for option in choice.options]
+    return [column(choice.name, option) for choice in space.choices for option in choice.options]
 
 
-def keys_of(space: Space, architecture: Architecture, input_shape: tuple[int, ...]) -> list[str]:
+def keys_of(space: Space, architecture: Architecture, input_shape: tuple[int, ...], scheme: Scheme) -> list[str]:
     """The entries of an architecture, with repetitions; found without building it where columns are entries.
 
     Args:
-        input_shape: `[B, C, H, W]`; shapes the keys of layers.
+        input_shape: `[B, C, H, W]`; shapes the keys of layers and blocks.
     """
-    if scheme_of(space) == "columns":
+    if scheme == "columns":
         canonical = space.canonical(architecture)
-        return [_column(name, option) for name, value in canonical.items() for option in _several(value)]
+        return [column(name, option) for name, value in canonical.items() for option in several(value)]
     child = fold_batch_norm(space.build(architecture).to("meta"))
-    layers = layers_of(child, torch.empty(input_shape, device="meta"))
-    return [key for _, (key,) in layers]
+    example = torch.empty(input_shape, device="meta")
+    if scheme == "blocks":
+        return [part.key for part in blocks_of(child, example)]
+    return [key for _, (key,) in layers_of(child, example)]
 
 
 class Probe:
     """Hooks on a child network that stamp when each unit begins and ends."""
 
-    def __init__(self, module: nn.Module, places: Iterable[tuple[str, Owners]], clock: Clock) -> None:
+    def __init__(
+        self, module: nn.Module, places: Iterable[tuple[str, Owners]], clock: Clock, *, absent: Iterable[str] = ()
+    ) -> None:
         self.clock = clock
+        self._nothing = dict.fromkeys(absent, 0.0)
         self._owners: list[Owners] = [(BASE,)]
         self._stamps: list[tuple[int, Any]] = []
         self._hook(module, 0)
@@ -89,7 +109,7 @@ class Probe:
         for number, moment in self._stamps:
             if number >= 0:
                 if not running:
-                    spent = defaultdict(float)
+                    spent = defaultdict(float, self._nothing)
                 running.append([number, moment, 0.0])
                 continue
             number, start, inside = running.pop()
@@ -107,9 +127,10 @@ class Probe:
 
 def probe(child: nn.Module, space: Space, architecture: Architecture, example: Tensor, clock: Clock) -> Probe:
     """Put a probe on `child`, which `space` built for `architecture`."""
-    if scheme_of(space) == "layers":
+    if any(choice.kind == "value" for choice in space.choices):
         return Probe(child, layers_of(child, example), clock)
-    return Probe(child, _places_of(child, space, architecture), clock)
+    modules = dict(child.named_modules())
+    return Probe(child, _places_of(modules, space, architecture), clock, absent=vanished(modules, space, architecture))
 
 
 def layers_of(child: nn.Module, example: Tensor) -> list[tuple[str, tuple[str]]]:
@@ -139,41 +160,13 @@ def _configuration(module: nn.Module) -> str:
     return f"{type(module).__name__}({module.extra_repr()})"
 
 
-def _places_of(child: nn.Module, space: Space, architecture: Architecture) -> list[tuple[str, Owners]]:
-    modules = dict(child.named_modules())
+def _places_of(modules: Mapping[str, nn.Module], space: Space, architecture: Architecture) -> list[tuple[str, Owners]]:
     places: list[tuple[str, Owners]] = []
-    for path, name in space.places:
-        module = modules.get(path)
-        if module is None or name not in architecture:
-            continue  # the option around this place was not chosen
-        chosen = _several(architecture[name])
-        owners = tuple(_column(name, option) for option in chosen)
-        if isinstance(module, Sum | Select):
-            if list(module.keys()) != [str(option) for option in chosen]:
-                continue
-            # Before the options: the sum's own work, then each option inside it.
-            inner = [(f"{path}.{option}".lstrip("."), (owner,)) for option, owner in zip(chosen, owners)]
-            places += [*_wrappers(modules, path, owners), (path, owners), *inner]
-        elif owners and not isinstance(architecture[name], tuple):
-            places += [*_wrappers(modules, path, owners), (path, owners)]
+    for path, name in placed(modules, space, architecture):
+        chosen = several(architecture[name])
+        owners = tuple(column(name, option) for option in chosen)
+        places += [*((around, owners) for around in wrappers(modules, path)), (path, owners)]
+        if isinstance(modules[path], Sum | Select):
+            # After the sum's own work, each option inside it.
+            places += [(f"{path}.{option}".lstrip("."), (owner,)) for option, owner in zip(chosen, owners)]
     return places
-
-
-def _wrappers(modules: dict[str, nn.Module], path: str, owners: Owners) -> list[tuple[str, Owners]]:
-    """Modules around a choice that do something themselves and hold nothing else, such as a shortcut."""
-    around = []
-    while "." in path:
-        path = path.rpartition(".")[0]
-        module = modules[path]
-        if len(list(module.children())) != 1 or isinstance(module, Sum | Select):
-            break
-        around.append((path, owners))
-    return around[::-1]
-
-
-def _column(name: str, option: Any) -> str:
-    return f"{name}={option}"
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
