@@ -14,6 +14,7 @@ import pytest
 from cyclopts import App
 
 from archipel.cli.app import app, execute
+from archipel.cli.frontier import show_result
 from archipel.cli.recipe_command import command
 from archipel.recipes import instanas
 from archipel.recipes.job import Prepared, open_device
@@ -164,7 +165,7 @@ def standin(recipe, capsys, tmp_path, monkeypatch) -> Callable[..., Ended]:
     """A program whose `run` runs the stand-in recipe and whose other commands are the real ones."""
     monkeypatch.chdir(tmp_path)
     program = App(name="archipel", suppress_keyboard_interrupt=False)
-    program.command(command(recipe, "Search."), name="run")
+    program.command(command(recipe, "Search.", show=show_result), name="run")
     program.command("archipel.cli.show:show", name="show")
     program.command("archipel.cli.eval:evaluate", name="eval")
     return _caller(program, capsys)

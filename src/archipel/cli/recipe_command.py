@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from archipel.cli.frontier import show_result
 from archipel.cli.output import command_line, give
 from archipel.cli.overrides import given, overriding
 from archipel.errors import OptionError
@@ -19,11 +18,12 @@ from archipel.run.console import Terminal
 __all__ = ["command"]
 
 
-def command(recipe: Recipe, summary: str) -> Callable[..., None]:
+def command(recipe: Recipe, summary: str, *, show: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
     """The command-line function that runs `recipe`, with every setting of the recipe as an option.
 
     Args:
         summary: what it does, for its help.
+        show: prints a result for a person.
     """
     questions = overriding(recipe.Request(), None)
     overrides = overriding(recipe.PRESETS["cpu"], "cpu")
@@ -55,7 +55,7 @@ def command(recipe: Recipe, summary: str) -> Callable[..., None]:
         how: dict[str, Any] = {
             "command": command_line(),
             "progress": Terminal(quiet=quiet),
-            "show": None if json else show_result,
+            "show": None if json else show,
         }
         if resume is not None:
             if config is not None or out is not None:

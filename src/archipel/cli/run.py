@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archipel.cli.frontier import show_result
 from archipel.cli.recipe_command import command
 from archipel.recipes import instanas
 
@@ -12,4 +13,5 @@ run = command(
     "Search on your images for your device, and compare with honest static networks. "
     "Pre-trains a meta-graph, measures a latency table on this device, searches a controller, fine-tunes what it "
     "found and writes a report.",
+    show=show_result,
 )

@@ -25,6 +25,13 @@ METHODS: dict[str, Method] = {
         ("instance-aware", "one-shot", "policy gradient", "latency"),
         "complete: `archipel run`",
     ),
+    "proxylessnas": Method(
+        "proxylessnas",
+        "Cai et al., ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware, ICLR 2019 "
+        "(arXiv 1812.00332)",
+        ("one-shot", "binarised paths", "policy gradient", "latency"),
+        "complete: `archipel search proxylessnas`; its networks: `archipel train proxyless_cpu`",
+    ),
     "mobilenet_v2": Method(
         "mobilenet_v2",
         "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018 (arXiv 1801.04381)",

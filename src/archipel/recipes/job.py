@@ -307,7 +307,9 @@ def open_task(
 
 def located(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked, files and folders with their full paths, so that the run can go on from elsewhere."""
-    full: dict[str, Callable[[Any], Any]] = {"data": absolute_data, "space": absolute_space, "table": absolute_tables}
+    full: dict[str, Callable[[Any], Any]] = {
+        "data": absolute_data, "space": absolute_space, "table": absolute_tables, "device": absolute_devices
+    }  # fmt: skip
     return {name: full[name](value) if name in full else value for name, value in asked.items()}
 
 
@@ -316,6 +318,14 @@ def absolute_tables(named: Any) -> Any:
     if isinstance(named, list | tuple):
         return tuple(map(absolute_tables, named))
     return None if named is None else str(Path(named).expanduser().resolve())
+
+
+def absolute_devices(named: Any) -> Any:
+    """Devices, of those that a file stands for its full path: `tables/phone.json:pixel3`, `mine.py:function`."""
+    if isinstance(named, list | tuple):
+        return tuple(map(absolute_devices, named))
+    path, colon, rest = str(named).partition(":")
+    return f"{Path(path).expanduser().resolve()}{colon}{rest}" if Path(path).expanduser().is_file() else named
 
 
 def absolute_data(data: str) -> str:

@@ -22,7 +22,8 @@ from archipel.recipes.instanas.outcome import result_of, write_instances
 from archipel.recipes.instanas.plan import Plan
 from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.instanas.stages import pretrained
-from archipel.recipes.instanas.study import Study, open_space
+from archipel.recipes.instanas.study import Study
+from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
 from archipel.space import SpaceFunction

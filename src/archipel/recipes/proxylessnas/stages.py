@@ -1,0 +1,272 @@
+"""What one ProxylessNAS run does: warm-up, search, derivation, retraining."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from archipel.architecture import Architecture
+from archipel.cost import measure_beside
+from archipel.cost.additive import AdditiveCost
+from archipel.cost.latency_table import LatencyTable
+from archipel.errors import ArchipelError, OptionError
+from archipel.metagraph import MetaGraph, Single
+from archipel.recipes import study
+from archipel.recipes.proxylessnas.settings import Settings
+from archipel.recipes.proxylessnas.targets import Target, cost_range
+from archipel.sharing.alternating import alternate
+from archipel.sharing.batch_norm import recalibrate
+from archipel.sharing.binarisation import ArchitectureStep, Sampled, adam
+from archipel.sharing.derivation import argmax, best_under, pareto, random_under
+from archipel.sharing.evaluation import evaluate
+from archipel.sharing.gates import Gates
+from archipel.sharing.penalty import make_penalty
+from archipel.sharing.training import train
+from archipel.spaces import mobilenet_v2
+
+__all__ = ["Aim", "Study", "budgets_of", "final_name", "mobilenets", "retrain", "search", "warm_up"]
+
+SHOWN = 200
+"""Most points of a Pareto set that are kept for the report."""
+
+
+@dataclass
+class Study(study.Study):
+    """One run."""
+
+    settings: Settings
+
+    def gates(self, seed: int) -> Gates:
+        chance = torch.Generator().manual_seed(self.seed_of("gates", seed))
+        return Gates(self.space, generator=chance)
+
+    def new_graph(self, seed: int) -> MetaGraph:
+        torch.manual_seed(self.seed_of("weights", seed))
+        graph: MetaGraph = self.on_device(MetaGraph(self.space))
+        return graph
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target with what architectures cost there, and the budgets networks are derived for."""
+
+    target: Target
+    table: LatencyTable | None
+    """None: published."""
+    cost: AdditiveCost
+    """Milliseconds an image."""
+    budgets: tuple[float, ...]
+    """Milliseconds an image, ascending."""
+
+    @property
+    def reference(self) -> float:
+        """What the search aims at: the middle budget."""
+        return self.budgets[len(self.budgets) // 2]
+
+    def sure(self, level: float) -> AdditiveCost:
+        """The upper end of the interval: below a budget there means below it when measured."""
+        return self.cost.upper(level)
+
+
+def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked_ms: tuple[float, ...]) -> tuple[float, ...]:
+    """Budgets in milliseconds an image: those asked for, or shares of the space's own range.
+
+    Args:
+        cost: the upper end of the interval, which is what has to fit.
+
+    Raises:
+        OptionError: one is below the cheapest architecture.
+    """
+    low, high = cost_range(cost)
+    if asked_ms:
+        for budget in asked_ms:
+            if budget < low:
+                raise OptionError(
+                    f"budget {budget:g} ms is below the cheapest architecture on '{cost.name}', {low:.3g} ms an image "
+                    f"with its interval; give at least {low * 1.001:.3g}"
+                )
+        return tuple(sorted(asked_ms))
+    return tuple(sorted(low + share * (high - low) for share in shares))
+
+
+def warm_up(study: Study, seed: int) -> MetaGraph:
+    """The meta-graph after weight steps alone, along paths of the untouched gates."""
+    stage = f"warm-up-{seed}"
+    graph, options = study.new_graph(seed), study.settings.warming
+    checkpoint = study.folder.checkpoint(stage)
+
+    def work() -> dict[str, Any]:
+        history = train(
+            graph,
+            study.task,
+            options,
+            title=f"warm-up, seed {seed}",
+            seed=study.seed_of(stage),
+            policy=Sampled(study.gates(seed)),
+            device=study.device.torch_device,
+            checkpoint=checkpoint,
+            progress=study.progress,
+        )
+        return {"history": history}
+
+    if study.folder.stage_done(stage) is None:
+        study.once(stage, work)
+    elif options.epochs:
+        work()  # finds every epoch done and loads the last
+    return graph
+
+
+def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any]:
+    """The joint search for one target: its rows, probabilities, and the networks of every budget."""
+    stage = search_name(aim, seed)
+    settings = study.settings
+
+    def work() -> dict[str, Any]:
+        own = study.on_device(MetaGraph(study.space))
+        own.load_state_dict(graph.state_dict())
+        gates = study.gates(seed)
+        penalty = make_penalty(settings.penalty, aim.reference)
+        step = ArchitectureStep(
+            own, gates, adam(gates, settings.alternation.lr), settings.binarisation, cost=aim.cost, combine=penalty
+        )
+
+        def inherited(architecture: Architecture) -> float:
+            route = Single(architecture)
+            recalibrate(own, study.calibration(), lambda _: route)
+            device = study.device.torch_device
+            return evaluate(own, study.task, "val", route=lambda _: route, device=device).score
+
+        rows = alternate(
+            step,
+            study.task,
+            settings.joint,
+            settings.alternation,
+            title=f"search for {aim.target.label}, seed {seed}",
+            seed=study.seed_of(stage),
+            penalty=penalty,
+            device=study.device.torch_device,
+            checkpoint=study.folder.checkpoint(stage),
+            progress=study.progress,
+            validate=lambda _: {"val_accuracy": inherited(gates.argmax())},
+        )
+        probabilities = {name: p.detach() for name, p in gates.probabilities().items()}
+        sure = aim.sure(settings.derivation.level)
+        derived = []
+        for budget in aim.budgets:
+            found = best_under(probabilities, sure, budget)
+            low, high = aim.cost.interval(found.architecture, settings.derivation.level)
+            derived.append(
+                {
+                    "budget_ms": budget,
+                    "architecture": found.architecture.to_json(),
+                    "table_ms": aim.cost.of(found.architecture),
+                    "low_ms": low,
+                    "high_ms": high,
+                    "log_probability": found.log_probability,
+                    "exact": found.is_exact,
+                    "inherited_accuracy": inherited(found.architecture),
+                }
+            )
+        front = pareto(probabilities, aim.cost)
+        places = (
+            sorted({round(i * (len(front) - 1) / (SHOWN - 1)) for i in range(SHOWN)})
+            if len(front) > SHOWN
+            else [*range(len(front))]
+        )
+        likeliest = argmax(probabilities, aim.cost)
+        return {
+            "rows": rows,
+            "probabilities": {name: p.tolist() for name, p in probabilities.items()},
+            "derived": derived,
+            "argmax": {"architecture": likeliest.architecture.to_json(), "table_ms": likeliest.cost},
+            "pareto": [[float(front.costs[i]), float(front.log_probabilities[i])] for i in places],
+            "pareto_size": len(front),
+        }
+
+    done = study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+    return done
+
+
+def search_name(aim: Aim, seed: int) -> str:
+    return f"search-{slug(aim.target.label)}-{seed}"
+
+
+def final_name(kind: str, aim: Aim, budget: int, seed: int) -> str:
+    """Checkpoint of a finished network; `budget` by its place."""
+    return f"final-{kind}-{slug(aim.target.label)}-{budget}-{seed}"
+
+
+def slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
+
+
+def retrain(study: Study, aim: Aim, budget: int, seed: int, kind: str, width: float | None = None) -> dict[str, Any]:
+    """Train one network of a budget from scratch: `proxylessnas` (found), `random_architecture` or `mobilenet_v2`."""
+    stage = final_name(kind, aim, budget, seed).removeprefix("final-")
+
+    def work() -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        torch.manual_seed(study.seed_of(stage, "weights"))
+        if kind == "mobilenet_v2":
+            assert width is not None
+            network, row["width"] = new_mobilenet(study, width), width
+        else:
+            architecture = _architecture(study, aim, budget, seed, kind)
+            network = study.on_device(study.space.build(architecture))
+            row |= {"architecture": architecture.to_json(), "table_ms": aim.cost.of(architecture)}
+        title = f"{kind.replace('_', ' ')} for {aim.target.label} at {aim.budgets[budget]:.3g} ms, seed {seed}"
+        study.train_plain(network, study.settings.retraining, title=title, stage=stage)
+        study.folder.checkpoint(final_name(kind, aim, budget, seed)).save({"network": network}, {})
+        val = evaluate(network, study.task, "val", device=study.device.torch_device)
+        return {**row, "val_accuracy": val.score}
+
+    done = study.once(stage, work)
+    study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+    return done
+
+
+def _architecture(study: Study, aim: Aim, budget: int, seed: int, kind: str) -> Architecture:
+    if kind == "proxylessnas":
+        return Architecture.from_json(study.done(search_name(aim, seed))["derived"][budget]["architecture"])
+    sure = aim.sure(study.settings.derivation.level)
+    chance = random.Random(study.seed_of("random", aim.target.label, budget, seed))
+    for floor in (0.9, 0.75, 0.5):  # costs of a small space come in clusters
+        try:
+            return random_under(study.space, sure, aim.budgets[budget], chance, 1, floor=floor)[0]
+        except OptionError:
+            continue
+    return random_under(study.space, sure, aim.budgets[budget], chance, 1, floor=0.0)[0]
+
+
+def new_mobilenet(study: Study, width: float) -> nn.Module:
+    """MobileNetV2 for the task's images; with the space's macro-structure where it has one of that name."""
+    macro = study.space.options.get("macro")
+    network: nn.Module = study.on_device(study.task.space(mobilenet_v2, macro=macro, width=width).build({}))
+    return network
+
+
+def mobilenets(study: Study, aim: Aim) -> dict[str, float]:
+    """Width → milliseconds an image on a target, of MobileNetV2 at every width of the settings; empty where a published
+    table does not know its layers."""
+    widths = study.settings.baselines.mobilenet
+    if aim.table is None:
+        found = {}
+        for width in widths:
+            space = study.task.space(mobilenet_v2, macro=study.space.options.get("macro"), width=width)
+            try:
+                found[str(width)] = aim.target.cost(space, None, study.task.spec.input_shape).of({})
+            except ArchipelError:
+                return {}
+        return found
+    assert aim.target.device is not None
+    networks = {}
+    for width in widths:
+        networks[str(width)] = network = new_mobilenet(study, width)
+        recalibrate(network, study.calibration())  # or signals of a fresh network would shrink to denormals
+    ms = measure_beside(aim.table, aim.target.device, networks, seed=study.seed_of("mobilenet latency"))
+    return {name: value / aim.target.batch for name, value in ms.items()}
