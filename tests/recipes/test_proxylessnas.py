@@ -1,0 +1,288 @@
+"""The whole of a ProxylessNAS run on little digits, with an arithmetic latency table and a published one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from archipel.architecture import Architecture
+from archipel.choose import Choose
+from archipel.cost import Device, LatencyTable
+from archipel.errors import OptionError, SpaceError, TableError
+from archipel.nn.blocks import ConvBN, InvertedResidual, Zero, residual
+from archipel.progress import SILENT
+from archipel.recipes import proxylessnas
+from archipel.recipes.proxylessnas import PRESETS, Request, Settings, prepare, run
+from archipel.recipes.proxylessnas.settings import Baselines, Derivation, Joint, Latency, Retraining, Warming
+from archipel.recipes.proxylessnas.stages import budgets_of
+from archipel.recipes.proxylessnas.targets import Target, cost_range, open_targets
+from archipel.recipes.study import open_space
+from archipel.run.checkpoint import Checkpoint
+from archipel.run.folder import RunFolder
+from archipel.sharing.alternating import Alternation
+from archipel.spaces import instanas
+from archipel.tasks import Classification, load
+
+DEVICE = Device("cpu", 1)
+SEEDS = 2
+SMALL = Settings(
+    warming=Warming(epochs=1, batch=32, lr=0.05),
+    joint=Joint(epochs=2, batch=32, lr=0.05),
+    alternation=Alternation(every=2, settling=0, batch=16, lr=0.05),
+    derivation=Derivation(budgets=(0.4, 0.8), level=0.7),
+    retraining=Retraining(epochs=1, batch=32, lr=0.05),
+    baselines=Baselines(mobilenet=(0.25,)),
+    latency=Latency(rounds=2, seconds=1.0),
+    penalty=PRESETS["digits"].penalty,
+    jobs=replace(PRESETS["digits"].jobs, workers=1),
+)
+
+
+def little(choose: Choose, *, classes: int = 10, channels: int = 1, size: int = 8) -> nn.Module:  # noqa: ARG001
+    def block(name: str) -> nn.Module:
+        options = {
+            "k3e1": lambda: InvertedResidual(8, 8, kernel=3, expand=1),
+            "k5e2": lambda: InvertedResidual(8, 8, kernel=5, expand=2),
+            "zero": Zero,
+        }
+        return residual(choose.op(name, options))
+
+    body = [block(f"b{i}") for i in range(3)]
+    return nn.Sequential(
+        ConvBN(channels, 8, 3, stride=2), *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)
+    )
+
+
+def little_task() -> Classification:
+    return load("digits", images=160, test_images=40)
+
+
+@pytest.fixture(scope="module")
+def table(arithmetic_table) -> LatencyTable:
+    return arithmetic_table(open_space(little_task(), little, SMALL.network), DEVICE)
+
+
+@pytest.fixture(scope="module")
+def phone(table: LatencyTable) -> Callable[..., Target]:
+    """A second device at batch 2, whose figures are those of the first, upside down."""
+
+    def make() -> Target:
+        units = {key: replace(unit, ms=2 * (0.6 - unit.ms)) for key, unit in table.units.items()}
+        return Target("cpu@2", 2, DEVICE, replace(table, units=units, batch=2))
+
+    return make
+
+
+def execute(
+    path: Path, targets: list[Target], *, settings: Settings = SMALL, task: Classification | None = None, **more: Any
+) -> dict[str, Any]:
+    folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, {}, "archipel search")
+    with folder:
+        return run(
+            folder, task or little_task(), targets, little, settings, device=DEVICE, seeds=SEEDS, **more
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, table: LatencyTable, phone) -> tuple[Path, dict[str, Any], Classification]:
+    path, task = tmp_path_factory.mktemp("run"), little_task()
+    return path, execute(path, [Target("cpu", 1, DEVICE, table), phone()], task=task), task
+
+
+VOLATILE = ("measured_ms", "over_budget")
+
+
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    """What must repeat: everything but dates and what a wall clock said."""
+    points = [{key: value for key, value in point.items() if key not in VOLATILE} for point in result["points"]]
+    return {"points": points, **{key: result[key] for key in ("searches", "task", "space", "device")}}
+
+
+class TestResult:
+    def test_the_file_is_what_run_returns(self, finished) -> None:
+        path, result, _ = finished
+        assert json.loads((path / "result.json").read_text()) == result
+
+    def test_a_network_of_every_kind_for_every_target_and_budget(self, finished) -> None:
+        _, result, _ = finished
+        found = {(p["kind"], p["target"], round(p["budget_ms"], 9)) for p in result["points"]}
+        for table in result["tables"]:
+            assert len(table["budgets_ms"]) == 2
+            for budget in table["budgets_ms"]:
+                for kind in ("proxylessnas", "random_architecture"):
+                    assert (kind, table["target"], round(budget, 9)) in found
+        for point in result["points"]:
+            assert len(point["accuracy"]["values"]) == SEEDS
+            assert 0.0 <= point["accuracy"]["mean"] <= 1.0
+            assert point["parameters"] > 0
+            assert point["measured_ms"]["mean"] > 0
+
+    def test_budgets_hold_for_the_upper_end_of_the_interval(self, finished) -> None:
+        _, result, _ = finished
+        for search in result["searches"]:
+            for derived in search["derived"]:
+                assert derived["low_ms"] <= derived["table_ms"] <= derived["high_ms"] <= derived["budget_ms"] + 1e-9
+                assert derived["exact"]
+
+    def test_what_is_derived_is_the_most_probable_within_its_budget(self, finished, table: LatencyTable) -> None:
+        _, result, _ = finished
+        target = Target("cpu", 1, DEVICE, table)
+        space = table.space
+        cost = target.cost(space, table, (1, 8, 8)).upper(SMALL.derivation.level)
+        for search in (s for s in result["searches"] if s["target"] == "cpu"):
+            p = {name: dict(zip(("k3e1", "k5e2", "zero"), values)) for name, values in search["probabilities"].items()}
+            for derived in search["derived"]:
+                within = [a for a in space if cost.of(a) <= derived["budget_ms"] + 1e-9]
+                best = max(within, key=lambda a: sum(torch.tensor(p[n][o]).log().item() for n, o in a.items()))
+                assert Architecture.from_json(derived["architecture"]) == best
+
+    def test_the_pareto_set_rises(self, finished) -> None:
+        _, result, _ = finished
+        for search in result["searches"]:
+            costs, scores = zip(*search["pareto"])
+            assert sorted(costs) == list(costs)
+            assert sorted(scores) == list(scores)
+            assert search["pareto_size"] >= len(costs)
+
+    def test_random_controls_are_within_their_budget(self, finished) -> None:
+        _, result, _ = finished
+        for point in result["points"]:
+            if point["kind"] == "random_architecture":
+                assert all(ms <= point["budget_ms"] for ms in point["table_ms"]["values"])
+
+    def test_the_cross_table_has_each_network_on_each_device(self, finished) -> None:
+        _, result, _ = finished
+        cross = result["specialisation"]
+        assert cross["targets"] == ["cpu", "cpu@2"]
+        assert [row["target"] for row in cross["rows"]] == cross["targets"]
+        for row in cross["rows"]:
+            assert set(row["ms"]) == set(cross["targets"])
+            assert all(figure["mean"] > 0 for figure in row["ms"].values())
+
+    def test_every_network_reads_the_test_set_once(self, finished) -> None:
+        _, result, task = finished
+        assert task.reads["test"] == sum(len(point["accuracy"]["values"]) for point in result["points"])
+
+    def test_curves_have_an_entry_an_epoch(self, finished) -> None:
+        _, result, _ = finished
+        assert len(result["searches"]) == 2 * SEEDS
+        for search in result["searches"]:
+            for name in ("loss", "entropy", "expected_cost", "argmax_cost", "val_accuracy"):
+                assert len(search[name]) == SMALL.joint.epochs
+
+    def test_what_is_left_is_what_was_finished(self, finished) -> None:
+        path, result, _ = finished
+        final = sum(len(point["accuracy"]["values"]) for point in result["points"])
+        names = [file.stem for file in (path / "checkpoints").iterdir()]
+        assert len([name for name in names if name.startswith("final-")]) == final
+        assert {name for name in names if not name.startswith("final-")} == {f"warm-up-{s}" for s in range(SEEDS)}
+
+
+def test_killed_again_and_again_it_ends_the_same(
+    finished, table: LatencyTable, phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed
+) -> None:
+    """Before each stage is marked as done, and after each second checkpoint."""
+    met: set[str] = set()
+    saved: list[str] = []
+    mark_done, save = RunFolder.mark_done, Checkpoint.save
+
+    def dying_mark(folder: RunFolder, stage: str, result: Any) -> dict[str, Any]:
+        if stage not in met:
+            met.add(stage)
+            raise killed
+        return mark_done(folder, stage, result)
+
+    def dying_save(checkpoint: Checkpoint, parts: Any, meta: Any) -> None:
+        save(checkpoint, parts, meta)
+        saved.append(checkpoint.path.stem)
+        if len(saved) % 2 == 0 and saved.count(checkpoint.path.stem) < 3:
+            raise killed
+
+    monkeypatch.setattr(RunFolder, "mark_done", dying_mark)
+    monkeypatch.setattr(Checkpoint, "save", dying_save)
+    for _ in range(300):
+        try:
+            result = execute(tmp_path, [Target("cpu", 1, DEVICE, table), phone()])
+            break
+        except killed:
+            continue
+    assert len(met) > 20
+    assert figures(result) == figures(finished[1])
+
+
+def test_side_by_side_it_is_the_same(finished, table: LatencyTable, phone, tmp_path: Path) -> None:
+    torch.seed()
+    settings = replace(SMALL, jobs=replace(SMALL.jobs, workers=2))
+    result = execute(tmp_path, [Target("cpu", 1, DEVICE, table), phone()], settings=settings)
+    assert figures(result) == figures(finished[1])
+
+
+def test_one_target_has_no_cross_table_and_asked_budgets_count(table: LatencyTable, tmp_path: Path) -> None:
+    cost = Target("cpu", 1, DEVICE, table).cost(table.space, table, (1, 8, 8)).upper(SMALL.derivation.level)
+    low, high = cost_range(cost)
+    budget = (low + high) / 2
+    settings = replace(SMALL, baselines=replace(SMALL.baselines, random=False, mobilenet=()))
+    result = execute(tmp_path, [Target("cpu", 1, DEVICE, table)], settings=settings, budget_ms=(budget,))
+    assert result["specialisation"] is None
+    assert [p["budget_ms"] for p in result["points"]] == [pytest.approx(budget)]
+    assert result["awareness"]["sentence"].startswith("No control was trained")
+
+
+def test_a_budget_below_the_cheapest_is_refused(table: LatencyTable) -> None:
+    cost = Target("cpu", 1, DEVICE, table).cost(table.space, table, (1, 8, 8))
+    with pytest.raises(OptionError, match="below the cheapest architecture"):
+        budgets_of(cost, (0.5,), (cost_range(cost)[0] * 0.9,))
+
+
+class TestTargets:
+    def space(self):
+        return open_space(little_task(), little, SMALL.network)
+
+    def test_batch_sizes(self) -> None:
+        one, two = open_targets(["cpu", "cpu@32"], [], 1, self.space(), SILENT)
+        assert (one.batch, two.batch) == (1, 32)
+        assert (one.label, two.label) == ("cpu", "cpu@32")
+
+    @pytest.mark.parametrize(
+        ("names", "words"),
+        [
+            (["cpu@many"], "batch size 'many'"),
+            (["cpu@0"], "batch size '0'"),
+            (["cpu", "cpu"], "named twice"),
+            (["cqu"], "unknown device 'cqu'"),
+        ],
+    )
+    def test_mistakes(self, names: list[str], words: str) -> None:
+        with pytest.raises(OptionError, match=words):
+            open_targets(names, [], 1, self.space(), SILENT)
+
+    def test_a_table_of_none_of_them(self, table: LatencyTable, tmp_path: Path) -> None:
+        table.save(tmp_path / "t.json")
+        (found,) = open_targets(["cpu"], [str(tmp_path / "t.json")], 1, table.space, SILENT)
+        assert found.given is not None
+        with pytest.raises(TableError, match="none of cpu@8"):
+            open_targets(["cpu@8"], [str(tmp_path / "t.json")], 1, table.space, SILENT)
+
+
+def test_a_space_of_subsets_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(SpaceError, match="gates are for op choices"):
+        prepare(Request(), PRESETS["digits"], little_task(), instanas, SILENT, measured=False)
+
+
+def test_milliseconds_are_of_one_device() -> None:
+    with pytest.raises(OptionError, match="--budget-ms is given for 2 devices"):
+        Request(device=("cpu", "cpu@8"), budget_ms=(1.0,))
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_hold_what_they_ask(preset: str) -> None:
+    settings = PRESETS[preset]
+    assert settings.joint.epochs >= settings.alternation.settling
+    assert proxylessnas.preset_for("digits") == "digits"
