@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from cyclopts import App
 
 from archipel.cli.app import app
-from archipel.recipes.instanas import PRESETS
+from archipel.recipes import instanas, proxylessnas
 from archipel.report.page import WATCHED
 from archipel.space import Space
 from archipel.spaces import resolve
@@ -92,11 +92,16 @@ def test_python_compiles(page: Path) -> None:
         ast.parse(block)
 
 
-class TestInstaNAS:
-    PAGE = ROOT / "docs" / "methods" / "instanas.md"
+METHODS = {"instanas": instanas.PRESETS, "proxylessnas": proxylessnas.PRESETS}
 
-    def test_files_in_the_tables_exist(self) -> None:
-        table = self.PAGE.read_text(encoding="utf-8").partition("## How it is composed")[2].partition("## ")[0]
+
+@pytest.mark.parametrize("method", METHODS)
+class TestMethods:
+    def page(self, method: str) -> str:
+        return (ROOT / "docs" / "methods" / f"{method}.md").read_text(encoding="utf-8")
+
+    def test_files_in_the_tables_exist(self, method: str) -> None:
+        table = self.page(method).partition("## How it is composed")[2].partition("## ")[0]
         last = ""
         for name in re.findall(r"`([\w/]+\.py|[\w]+/)`", table):
             path = ROOT / "src" / "archipel" / name
@@ -106,19 +111,21 @@ class TestInstaNAS:
                 last = name
             assert path.exists(), name
 
-    def test_settings(self) -> None:
-        expected = settings_table()
-        assert expected in self.PAGE.read_text(encoding="utf-8"), f"the settings table should be\n\n{expected}"
-
-    def test_alarms(self) -> None:
-        told = self.PAGE.read_text(encoding="utf-8").partition("## Alarms")[2].partition("## ")[0]
-        for kind, _ in WATCHED:
-            assert f"| {kind} |" in told
+    def test_settings(self, method: str) -> None:
+        expected = settings_table(METHODS[method])
+        assert expected in self.page(method), f"the settings table should be\n\n{expected}"
 
 
-def settings_table() -> str:
+def test_alarms_of_instanas() -> None:
+    page = (ROOT / "docs" / "methods" / "instanas.md").read_text(encoding="utf-8")
+    told = page.partition("## Alarms")[2].partition("## ")[0]
+    for kind, _ in WATCHED:
+        assert f"| {kind} |" in told
+
+
+def settings_table(known: Mapping[str, Any]) -> str:
     """Every setting in which the presets are not all alike."""
-    presets = {name: dict(leaves(dataclasses.asdict(settings))) for name, settings in PRESETS.items()}
+    presets = {name: dict(leaves(dataclasses.asdict(settings))) for name, settings in known.items()}
     lines = ["| setting | " + " | ".join(f"`{name}`" for name in presets) + " |"]
     lines.append("| --- |" + " --- |" * len(presets))
     for setting in next(iter(presets.values())):
