@@ -9,6 +9,7 @@ from torch import Tensor
 
 from archipel.architecture import Architecture
 from archipel.choice import Choice
+from archipel.cost.additive import AdditiveCost
 from archipel.space import Space
 
 __all__ = ["CodeCost"]
@@ -42,22 +43,22 @@ class CodeCost:
         self.space = space
         self.table = table
         self.overhead = overhead / table.batch
-        self._additive = all(choice.kind != "value" for choice in space.choices)
         self._known: dict[Architecture, float] = {}
-        if self._additive:
+        self._sum: AdditiveCost | None = None
+        if all(choice.kind != "value" for choice in space.choices):
             base, columns = table.linear()
-            self.base, self.columns = base / table.batch, columns.double() / table.batch
+            self._sum = AdditiveCost(space, "latency", "ms", base / table.batch, columns.double() / table.batch)
 
     @property
     def fixed(self) -> float:
         """Milliseconds that no choice changes: stem, tail, controller. Of them only the controller's are known where
         the space has `value` choices."""
-        return self.overhead + (self.base if self._additive else 0.0)
+        return self.overhead + (self._sum.base if self._sum else 0.0)
 
     def __call__(self, codes: Tensor) -> Tensor:
         """`[B, D]` bool, canonical → `[B]` float64, ms."""
-        if self._additive:
-            return self.overhead + self.base + codes.cpu().double() @ self.columns
+        if self._sum:
+            return self.overhead + self._sum(codes)
         unique, inverse = codes.cpu().unique(dim=0, return_inverse=True)
         return self.overhead + torch.tensor([self._of(self.space.decode(c)) for c in unique]).double()[inverse]
 
@@ -99,13 +100,13 @@ class CodeCost:
 
     def _extreme(self, *, lowest: bool) -> Architecture:
         sign = 1.0 if lowest else -1.0
-        if not self._additive:
+        if self._sum is None:
             if self.space.size <= ENUMERATED:
                 return min(self.space, key=lambda a: sign * self.of(a))
             return self._descend(sign)
         values: dict[str, object] = {}
         for choice in self.space.active(values):
-            costs = {option: sign * self._subtree(choice, option, sign) for option in choice.options}
+            costs = {option: sign * self._subtree(self._sum, choice, option, sign) for option in choice.options}
             ordered = sorted(choice.options, key=lambda option: costs[option])
             if choice.kind == "subset":
                 worth = [option for option in choice.options if costs[option] < 0.0]
@@ -116,12 +117,12 @@ class CodeCost:
                 values[choice.name] = ordered[0]
         return self.space.canonical(values)
 
-    def _subtree(self, choice: Choice, option: object, sign: float) -> float:
+    def _subtree(self, cost: AdditiveCost, choice: Choice, option: object, sign: float) -> float:
         """Extreme cost of an option with all that it opens."""
-        total = float(self.columns[self.space.slices[choice.name].start + choice.options.index(option)])
+        total = float(cost.columns[self.space.slices[choice.name].start + choice.options.index(option)])
         for child in self.space.choices:
             if child.parent == choice.name and option in child.when:
-                costs = sorted(sign * self._subtree(child, o, sign) for o in child.options)
+                costs = sorted(sign * self._subtree(cost, child, o, sign) for o in child.options)
                 if child.kind == "subset":
                     negative = [c for c in costs if c < 0.0]
                     best = sum(negative) if negative else 0.0 if child.allows_empty else costs[0]
