@@ -45,7 +45,12 @@ def test_lists(call, command):
     rows = call(command, "--json").json
     text = call(command).out
     assert all(row["name"] in text for row in rows)
-    assert {"spaces": "instanas", "tasks": "digits"}[command] in [row["name"] for row in rows]
+    named = {row["name"]: row for row in rows}
+    assert {"spaces": "instanas", "tasks": "digits"}[command] in named
+    if command == "spaces":
+        assert named["proxyless"]["architectures"] == str(6**6 * 7**15)
+        assert named["proxyless_tree"]["architectures"] == str(7**648)
+        assert "4.20e+547" in text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from archipel.run.checkpoint import Checkpoint
 from archipel.sharing import KeepSchedule, Optimisation, evaluate, train, weight_epoch
 from archipel.sharing.policies import draw_codes
 from archipel.sharing.training import seed_of, sgd
+from archipel.space import Space
+from archipel.spaces import SPACES
 from archipel.tasks import Batch, Classification, load
 
 
@@ -40,10 +43,20 @@ class TestOptimisation:
             [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
         )
 
-    @pytest.mark.parametrize(("name", "value"), [("epochs", -1), ("batch", 1), ("lr", 0.0), ("warmup", 1.0)])
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("epochs", -1), ("batch", 1), ("lr", 0.0), ("warmup", 1.0), ("label_smoothing", 1.0), ("ema", -0.1)],
+    )
     def test_what_cannot_be_is_said(self, name: str, value: Any) -> None:
         with pytest.raises(OptionError, match=rf"optimisation\.{name} is {value:g}"):
             Optimisation(**{"epochs": 1, name: value})
+
+    def test_precisions(self) -> None:
+        with pytest.raises(OptionError, match="precision is 'half'; choose from float32, bfloat16, float16"):
+            Optimisation(epochs=1, precision="half")  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match="precision is float16, which needs CUDA; give bfloat16 on 'cpu'"):
+            train(plain(), None, Optimisation(epochs=1, precision="float16"), title="t", seed=0)  # type: ignore[arg-type]
+        Optimisation(epochs=1, precision="float16").check("cuda:0")
 
 
 def test_a_seed_depends_on_every_part_and_on_nothing_else() -> None:
@@ -61,6 +74,20 @@ def test_batch_norm_and_biases_are_not_decayed() -> None:
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.5, "0.bias": 0.0, "1.weight": 0.0, "1.bias": 0.0, "3.weight": 0.5, "3.bias": 0.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["proxyless", "proxyless_tree", "fbnet"])
+def test_what_is_decayed_are_the_weights_of_convolutions_and_linear_layers(name: str) -> None:
+    """By type of module; the names say nothing (a module called "subnet" is no batch norm)."""
+    small = {"proxyless": {"macro": "digits"}, "proxyless_tree": {"blocks": 1, "out_channels": 64}}
+    graph = MetaGraph(Space(SPACES[name], **small.get(name, {"width": 0.25})))
+    decayed, others = (
+        {id(p) for p in group["params"]} for group in sgd(graph, Optimisation(epochs=1, weight_decay=0.5)).param_groups
+    )
+    weights = {id(m.weight) for m in graph.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    assert decayed == weights
+    assert decayed | others == {id(p) for p in graph.parameters()}
+    assert others
 
 
 def plain(seed: int = 0) -> nn.Module:
@@ -82,12 +109,14 @@ def graph_of(digits: Classification, seed: int = 0) -> MetaGraph:
     return MetaGraph(digits.space(little))
 
 
-def test_one_epoch_is_the_loop_written_out(digits: Classification) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_one_epoch_is_the_loop_written_out(digits: Classification, smoothing: float) -> None:
     model, same = plain(), plain()
     optimiser = torch.optim.SGD(model.parameters(), lr=9.0, momentum=0.9)
     found = weight_epoch(
-        model, digits, optimiser, batch_size=32, seed=5, done=lambda s: (1 + s) / 2, lr=lambda d: 0.1 * d, clip=0.5
-    )
+        model, digits, optimiser, batch_size=32, seed=5, done=lambda s: (1 + s) / 2, lr=lambda d: 0.1 * d, clip=0.5,
+        label_smoothing=smoothing,
+    )  # fmt: skip
     optimiser = torch.optim.SGD(same.parameters(), lr=9.0, momentum=0.9)
     losses, count = 0.0, 0
     torch.manual_seed(seed_of(5, "dropout"))
@@ -95,7 +124,7 @@ def test_one_epoch_is_the_loop_written_out(digits: Classification) -> None:
     for i, batch in enumerate(loader):
         optimiser.param_groups[0]["lr"] = 0.1 * (1 + i / len(loader)) / 2
         optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(same(batch.inputs), batch.targets)
+        loss = nn.functional.cross_entropy(same(batch.inputs), batch.targets, label_smoothing=smoothing)
         loss.backward()
         nn.utils.clip_grad_norm_(same.parameters(), 0.5)
         optimiser.step()
@@ -103,6 +132,62 @@ def test_one_epoch_is_the_loop_written_out(digits: Classification) -> None:
     assert found["loss"] == pytest.approx(losses / count, rel=1e-5)
     for ours, theirs in zip(model.parameters(), same.parameters()):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_the_validation_loss_is_plain(digits: Classification) -> None:
+    model = plain()
+    recipe = OPTIONS_OF["recipe"]
+    for row in train(model, digits, recipe, title="t", seed=0, validate=lambda _: judged(model, digits)):
+        assert row["plain"] == pytest.approx(row["cross_entropy"], rel=1e-5)
+
+
+def judged(model: nn.Module, digits: Classification) -> dict[str, float]:
+    """The validation loss as reported, and written out."""
+    outcome = evaluate(model, digits, "val")
+    with torch.no_grad():
+        batches = [(model.eval()(b.inputs), b.targets) for b in digits.loader("val", 256)]
+    plain_loss = nn.functional.cross_entropy(torch.cat([o for o, _ in batches]), torch.cat([t for _, t in batches]))
+    return {"plain": float(plain_loss), "cross_entropy": outcome.metrics["cross_entropy"]}
+
+
+def test_a_forward_pass_in_bfloat16(digits: Classification) -> None:
+    seen: list[torch.dtype] = []
+    model = plain()
+    model[1].register_forward_hook(lambda _, __, y: seen.append(y.dtype))
+    history = train(
+        model, digits, Optimisation(epochs=2, batch=32, lr=0.1, precision="bfloat16"), title="t", seed=0,
+        validate=lambda _: judged(model, digits),
+    )  # fmt: skip
+    steps = len(digits.loader("train", 32, seed=0))
+    assert seen[:steps] == [torch.bfloat16] * steps
+    assert seen[steps] == torch.float32, "what is judged is computed in full"
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    full = train(plain(), digits, Optimisation(epochs=2, batch=32, lr=0.1), title="t", seed=0)
+    for ours, theirs in zip(history, full):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.02)
+        assert ours["loss"] != theirs["loss"]
+
+
+def test_the_averaged_weights_are_judged_and_kept(digits: Classification) -> None:
+    def last(ema: float) -> tuple[dict[str, Tensor], list[dict[str, Tensor]], list[dict[str, float]]]:
+        model, judged = plain(), []
+
+        def validate(_: int) -> dict[str, float]:
+            judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+            return {}
+
+        options = Optimisation(epochs=3, batch=32, lr=0.1, ema=ema)
+        history = train(model, digits, options, title="t", seed=0, validate=validate)
+        return model.state_dict(), judged, history
+
+    (plain_end, plain_judged, plain_rows), (ema_end, ema_judged, ema_rows) = last(0.0), last(0.9)
+    assert plain_rows == ema_rows, "the training itself does not see the average"
+    assert equal(ema_end, ema_judged[-1])
+    assert equal(plain_end, plain_judged[-1])
+    assert not equal(ema_end, plain_end)
+    far = [float((ema["1.weight"] - own["1.weight"]).norm()) for ema, own in zip(ema_judged, plain_judged)]
+    travelled = float((plain_judged[-1]["1.weight"] - plain()[1].weight).detach().norm())
+    assert 0 < far[-1] < travelled
 
 
 def test_the_policy_hears_how_far_the_training_is(digits: Classification) -> None:
@@ -148,11 +233,16 @@ def test_training_learns(digits: Classification) -> None:
 
 
 OPTIONS = Optimisation(epochs=3, batch=32, lr=0.1, warmup=0.1, clip=1.0)
+OPTIONS_OF = {
+    "plain": OPTIONS,
+    "graph": OPTIONS,
+    "recipe": replace(OPTIONS, label_smoothing=0.1, precision="bfloat16", ema=0.9),
+}
 
 
 def run(digits: Classification, kind: str, **more: Any) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """Final state and history of a training of a plain network or a meta-graph."""
-    model = plain() if kind == "plain" else graph_of(digits)
+    model = graph_of(digits) if kind == "graph" else plain()
     policy = KeepSchedule(model.space, start=0.0) if isinstance(model, MetaGraph) else None
     calls: list[int] = []
 
@@ -161,7 +251,7 @@ def run(digits: Classification, kind: str, **more: Any) -> tuple[dict[str, Tenso
         return {"seen": float(epoch), "weight": float(next(model.parameters()).detach().sum())}
 
     history = train(
-        model, digits, OPTIONS, title="t", seed=more.pop("seed", 3), policy=policy, validate=validate, **more
+        model, digits, OPTIONS_OF[kind], title="t", seed=more.pop("seed", 3), policy=policy, validate=validate, **more
     )
     return model.state_dict(), history
 
@@ -170,7 +260,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
 
 
-@pytest.mark.parametrize("kind", ["plain", "graph"])
+@pytest.mark.parametrize("kind", OPTIONS_OF)
 def test_the_seed_alone_decides(digits: Classification, kind: str) -> None:
     first, history = run(digits, kind)
     torch.seed()
@@ -180,7 +270,7 @@ def test_the_seed_alone_decides(digits: Classification, kind: str) -> None:
     assert not equal(first, run(digits, kind, seed=4)[0])
 
 
-@pytest.mark.parametrize("kind", ["plain", "graph"])
+@pytest.mark.parametrize("kind", OPTIONS_OF)
 def test_killed_anywhere_and_gone_on_with_it_ends_the_same(
     digits: Classification, kind: str, tmp_path: Path, killer, killed
 ) -> None:

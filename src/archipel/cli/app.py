@@ -27,9 +27,16 @@ app = App(
     default_parameter=Parameter(negative_iterable=(), negative_none=()),
     help_format="plaintext",
 )
+search = App(name="search", help="Search with one method: a network for every device and latency budget.")
 latency = App(name="latency", help="Latency tables measured on this device: build, check, show.")
 
 app.command("archipel.cli.run:run", name="run", help="The main job: search on your images, measured on your device.")
+app.command(search)
+search.command(
+    "archipel.cli.search:search_proxylessnas",
+    name="proxylessnas",
+    help="Binarised paths, latency in the loss (arXiv 1812.00332).",
+)
 app.command("archipel.cli.train:train", name="train", help="Train one network, published or of a search space.")
 app.command("archipel.cli.eval:evaluate", name="eval", help="Evaluate the network of a training run again.")
 app.command(latency)
@@ -37,6 +44,7 @@ latency.command("archipel.cli.latency:build", name="build", help="Measure a sear
 latency.command("archipel.cli.latency:check", name="check", help="Compare a table with fresh random networks.")
 latency.command("archipel.cli.latency:show", name="show", help="What is in a table.")
 app.command("archipel.cli.show:show", name="show", help="A search space, a network or a run.")
+app.command("archipel.cli.export:export", name="export", help="Export one network to ONNX.")
 app.command("archipel.cli.report:report", name="report", help="Write a run's HTML report again.")
 app.command("archipel.cli.methods:methods", name="methods", help="The methods, each with its paper.")
 app.command("archipel.cli.spaces:spaces", name="spaces", help="The search spaces.")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from archipel.architecture import Architecture
+from archipel.cli.network import title_of
 from archipel.cli.output import facts, give
 from archipel.cli.train import Training
 from archipel.recipes.train import judge
@@ -40,7 +41,7 @@ def evaluate(
         result,
         json,
         lambda: facts(
-            f"{space.name} on {task.splits[split]} {split} images of {task.spec.name}",
+            f"{title_of(request.network, space)} on {task.splits[split]} {split} images of {task.spec.name}",
             [("accuracy", percent(metrics["score"], 2)), ("cross-entropy", f"{metrics['cross_entropy']:.4f}")],
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ import yaml
 from archipel.architecture import Architecture
 from archipel.errors import ArchitectureError, OptionError
 from archipel.space import Space
-from archipel.spaces import resolve
+from archipel.spaces import NETS, resolve
 from archipel.tasks import Classification
 
-__all__ = ["architecture_for", "input_shape", "open_space", "space_options"]
+__all__ = ["architecture_for", "input_shape", "open_space", "space_options", "title_of"]
 
 
 def space_options(options: Mapping[str, str] | None, *, width: float | None = None) -> dict[str, Any]:
@@ -33,18 +34,28 @@ def space_options(options: Mapping[str, str] | None, *, width: float | None = No
 def open_space(
     name: str, options: Mapping[str, Any], *, task: Classification | None = None, size: int | None = None
 ) -> Space:
-    """The space of that name, as the task (classes, channels, image size) or `size` shapes it.
+    """The space of that name or that a published network of that name is in, as the task (classes, channels, image
+    size) or `size` shapes it.
 
     Raises:
-        SpaceError: there is no such space, its function raised, or it takes no such option.
+        SpaceError: there is no such space or network, its function raised, or it takes no such option.
     """
-    function = resolve(name)
-    chosen = dict(options) if size is None or task is not None else {"size": size, **options}
-    return task.space(function, **chosen) if task is not None else Space(function, **chosen)
+    net = NETS.get(name)
+    function = net.function if net is not None else resolve(name, also=NETS)
+    chosen = dict(options)
+    if net is not None:
+        shaped = ("classes", "size") if task is not None else ()  # by the task's own
+        chosen = {option: value for option, value in net.options.items() if option not in shaped} | chosen
+    if task is not None:
+        return task.space(function, **chosen)
+    if size is not None and "size" not in options:
+        chosen["size"] = size
+    return Space(function, **chosen)
 
 
-def architecture_for(space: Space, file: Path | None, seed: int | None) -> Architecture | None:
-    """The architecture in a JSON file, a random one, or the only one there is; None when nothing says which.
+def architecture_for(name: str, space: Space, file: Path | None, seed: int | None) -> Architecture | None:
+    """The architecture in a JSON file, a random one, the published network's of that `name`, or the only one there
+    is; None when nothing says which.
 
     Raises:
         OptionError: both were asked for, or the file cannot be read.
@@ -55,6 +66,8 @@ def architecture_for(space: Space, file: Path | None, seed: int | None) -> Archi
     if seed is not None:
         return space.sample(random.Random(seed))
     if file is None:
+        if name in NETS:
+            return space.canonical(NETS[name].architecture)
         return space.unrank(0) if space.size == 1 else None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -68,6 +81,14 @@ def architecture_for(space: Space, file: Path | None, seed: int | None) -> Archi
 
 
 def input_shape(space: Space) -> tuple[int, int, int]:
-    """`[C, H, W]` of the images the space was made for; the published spaces' 3×32×32 where it does not say."""
-    side = space.options.get("size", 32)
-    return space.options.get("channels", 3), side, side
+    """`[C, H, W]` of the images the space was made for, by its options or its function's defaults `channels` and
+    `size`; 3×32×32 where these do not say."""
+    parameters = inspect.signature(space.function).parameters.values()
+    said = {p.name: p.default for p in parameters if isinstance(p.default, int)} | space.options
+    side = said.get("size", 32)
+    return said.get("channels", 3), side, side
+
+
+def title_of(name: str, space: Space) -> str:
+    """What a network named on the command line is called: a published one by its own name, else by its space's."""
+    return name if name in NETS else space.name

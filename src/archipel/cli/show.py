@@ -16,7 +16,7 @@ from archipel.recipes.job import open_task
 from archipel.report.wording import count
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder
-from archipel.space import Space
+from archipel.space import Space, count_text
 
 __all__ = ["show"]
 
@@ -35,7 +35,7 @@ def show(
     """Show a search space (choices, options, size), one network of it (layers, parameters, MAdds), or a run.
 
     Args:
-        what: a space's name, your own file.py:function, or a run folder.
+        what: a space, a published network (such as proxyless_cpu), your own file.py:function, or a run folder.
         architecture: a JSON file with the value of every choice: show that network.
         random: show a random network with this seed.
         data: shape the space for this data set.
@@ -52,7 +52,7 @@ def show(
     task = open_task(data, size=size, progress=Terminal(quiet=True)) if data is not None else None
     space = open_space(what, space_options(option, width=width), task=task, size=size)
     shape = task.spec.input_shape if task else input_shape(space)
-    chosen = architecture_for(space, architecture, random)
+    chosen = architecture_for(what, space, architecture, random)
     content = _described(space)
     if chosen is not None:
         network = space.build(chosen)
@@ -90,13 +90,12 @@ def _described(space: Space) -> dict[str, Any]:
 
 
 def _show_space(content: dict[str, Any]) -> None:
-    size = int(content["size"])
     given = ", ".join(f"{name} {value}" for name, value in content["options"].items())
     scaling = sum(row["parameters"] for row in content.get("layers", ()) if not row["madds"])
     facts(
         f"{content['space']}" + (f" ({given})" if given else ""),
         [
-            ("architectures", f"{size:,}" if size < 10**6 else f"{float(size):.3g}"),
+            ("architectures", count_text(int(content["size"]))),
             ("choices", len(content["choices"])),
             ("code bits", content["code_bits"]),
             ("parameters", _number(content.get("parameters"))),

@@ -18,7 +18,7 @@ def spaces(*, json: Annotated[bool, Parameter(negative=(), show_default=False)] 
     Args:
         json: print the list as JSON.
     """
-    from archipel.space import Space
+    from archipel.space import Space, count_text
     from archipel.spaces import SPACES
 
     rows = []
@@ -28,7 +28,7 @@ def spaces(*, json: Annotated[bool, Parameter(negative=(), show_default=False)] 
             {
                 "name": name,
                 "choices": len(space.choices),
-                "architectures": str(space.size) if json else f"{float(space.size):.3g}",
+                "architectures": str(space.size) if json else count_text(space.size),
                 "about": (inspect.getdoc(function) or "").partition("\n")[0],
             }
         )

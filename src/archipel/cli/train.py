@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from archipel.architecture import Architecture
-from archipel.cli.network import architecture_for, open_space, space_options
+from archipel.cli.network import architecture_for, open_space, space_options, title_of
 from archipel.cli.output import command_line, facts, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
 from archipel.cost.device import Device
@@ -26,6 +26,7 @@ from archipel.run.console import Terminal
 from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation
 from archipel.space import Space
+from archipel.spaces import NETS
 from archipel.tasks import Classification
 
 __all__ = ["Training", "train"]
@@ -99,7 +100,8 @@ def train(
     """Train one network from scratch; its weights and metrics stay in a run folder.
 
     Args:
-        network: mobilenet_v2, a search space with --architecture or --random, or your own file.py:function.
+        network: mobilenet_v2 or another published network (proxyless_cpu, _gpu, _mobile, _mobile_14, _cifar), a search
+            space with --architecture or --random, or your own file.py:function.
         data: a folder of pictures or "digits", the default; as for "archipel run".
         architecture: a JSON file with the value of every choice.
         random: a random architecture with this seed.
@@ -115,7 +117,8 @@ def train(
         resume: continue this run folder with its own settings.
         quiet: show alarms and the result only.
         json: print the metrics as JSON.
-        settings: of the optimisation.
+        settings: of the optimisation. What is not given is as a published network's authors trained it, where that
+            is known (300 epochs in batches of 256), or the default shown.
     """
     asked: dict[str, Any] = {
         "network": absolute_space(network) if network is not None else None,
@@ -146,15 +149,18 @@ def train(
         else:
             if network is None:
                 raise OptionError("which network? Name one, such as 'archipel train mobilenet_v2', or --resume a run")
-            optimisation = merge(_OPTIMISATION, asked.pop("optimisation", {}), source="the command line")
+            published = NETS[network].training if network in NETS else {}
+            base = merge(_OPTIMISATION, published, source=f"the recipe of {network}")
+            optimisation = merge(base, asked.pop("optimisation", {}), source="the command line")
             request = from_dict(Training, asked, source="the command line")
             task, where, space = request.open(progress)
-            found = architecture_for(space, architecture, random)
+            found = architecture_for(network, space, architecture, random)
             if found is None:
                 raise OptionError(
                     f"'{network}' is a space of many networks; choose one by --architecture FILE or --random SEED"
                 )
             chosen = found
+            optimisation.check(where.torch_device)
             where = here(request.device, request.threads, progress, efficiency=0.5)  # alone on the machine
             request = dataclasses.replace(
                 request,
@@ -163,7 +169,7 @@ def train(
                 threads=where.threads,
                 optimisation=optimisation,
             )
-            folder = RunFolder.create(out, to_dict(request), command_line(), task=space.name)
+            folder = RunFolder.create(out, to_dict(request), command_line(), task=title_of(network, space))
             stack.enter_context(folder)
         result = _finish(folder, task, where, space, chosen, request, progress)
     give(result | {"run": str(folder.path)}, json, lambda: _show(result, folder))
@@ -182,7 +188,15 @@ def _finish(
     again = f"archipel train --resume {quoted(folder.path)}"
     try:
         return train_network(
-            folder, task, device, space, architecture, request.optimisation, seed=request.seed, progress=progress
+            folder,
+            task,
+            device,
+            space,
+            architecture,
+            request.optimisation,
+            name=title_of(request.network, space),
+            seed=request.seed,
+            progress=progress,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; continue with '{again}'") from None

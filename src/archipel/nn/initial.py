@@ -14,7 +14,7 @@ def he_fan_out(network: nn.Module) -> nn.Module:
     at scale 1 and shift 0, linear weights uniform within ±1/√fan_in: torch's own.
     """
     for part in network.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # to draw nothing costs torch milliseconds there
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)

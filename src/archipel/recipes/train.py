@@ -20,7 +20,7 @@ from archipel.sharing.training import seed_of
 from archipel.space import Space
 from archipel.tasks.task import Task
 
-__all__ = ["judge", "train_network"]
+__all__ = ["judge", "train_network", "trained_network"]
 
 _WEIGHTS = "weights.safetensors"
 
@@ -33,13 +33,18 @@ def train_network(
     architecture: Architecture,
     optimisation: Optimisation,
     *,
+    name: str | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train `space.build(architecture)` on `task` and keep it in `folder`; a stopped training goes on.
 
-    Writes `architecture.json`, `weights.safetensors` and `metrics.json`. The last epoch's weights are kept,
-    so that the validation score stays an honest one; test is read once, at the end.
+    Writes `architecture.json`, `weights.safetensors` and `metrics.json`. The last epoch's weights are kept (with
+    `optimisation.ema` their running average), so that the validation score stays an honest one; test is read once, at
+    the end.
+
+    Args:
+        name: what the result calls the network; the space's name if not given.
 
     Returns:
         What `metrics.json` holds: `parameters`, `madds` of one image, `val` and `test` metrics, the
@@ -71,7 +76,7 @@ def train_network(
         val, test = (evaluate(network, task, split, device=device.torch_device).metrics for split in ("val", "test"))
     result = {
         "schema": 1,
-        "title": f"{space.name} on {task.spec.name}",
+        "title": f"{name or space.name} on {task.spec.name}",
         "command": folder.command,
         "parameters": parameters(network),
         "madds": madds(network, task.spec.input_shape),
@@ -85,10 +90,8 @@ def train_network(
     return folder.mark_done("training", result)
 
 
-def judge(
-    folder: RunFolder, task: Task, device: Device, space: Space, architecture: Architecture, split: str
-) -> dict[str, float]:
-    """The metrics of a finished training's network on `split`.
+def trained_network(folder: RunFolder, space: Space, architecture: Architecture) -> nn.Module:
+    """The network of a finished training with its weights, on the CPU, in evaluation mode.
 
     Raises:
         RunError: the training has not ended, or its weights are damaged or another network's.
@@ -97,13 +100,21 @@ def judge(
         raise RunError(f"the training in {folder.path} has not ended; continue it first, with --resume {folder.path}")
     network = space.build(architecture)
     tensors, _ = folder.read_tensors(_WEIGHTS)
-    _fill(network, tensors, folder)
-    with device.use():
-        return evaluate(network.to(device.torch_device), task, split, device=device.torch_device).metrics
-
-
-def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], folder: RunFolder) -> None:
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
         raise RunError(f"{folder.path / _WEIGHTS} holds another network's weights")
     network.load_state_dict(tensors)
+    return network.eval()
+
+
+def judge(
+    folder: RunFolder, task: Task, device: Device, space: Space, architecture: Architecture, split: str
+) -> dict[str, float]:
+    """The metrics of a finished training's network on `split`.
+
+    Raises:
+        RunError: as `trained_network`.
+    """
+    network = trained_network(folder, space, architecture)
+    with device.use():
+        return evaluate(network.to(device.torch_device), task, split, device=device.torch_device).metrics

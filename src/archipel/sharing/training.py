@@ -10,19 +10,25 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Bar, Progress
+from archipel.sharing.averaging import in_its_place, running_average
 from archipel.sharing.policies import PathPolicy
 from archipel.tasks.task import Task
 
-__all__ = ["Checkpoints", "Optimisation", "seed_of", "sgd", "train", "weight_epoch"]
+__all__ = ["Checkpoints", "Optimisation", "Precision", "seed_of", "sgd", "train", "weight_epoch"]
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,12 @@ class Optimisation:
     """Share of the training over which the learning rate rises linearly from 0."""
     clip: float | None = None
     """Largest gradient norm."""
+    label_smoothing: float = 0.0
+    """Share of a label that is spread evenly over all classes, in the training loss only."""
+    precision: Precision = "float32"
+    """Of the forward pass in training, by autocast; weights and evaluation stay in float32. float16 needs CUDA."""
+    ema: float = 0.0
+    """Decay of a running average of the weights (0.999, say), which is then what is evaluated and kept; 0: none."""
 
     def __post_init__(self) -> None:
         stage = type(self).__name__.lower()
@@ -51,6 +63,21 @@ class Optimisation:
             raise OptionError(f"{stage}.lr is {self.lr:g}; give a number above 0")
         if not 0.0 <= self.warmup < 1.0:
             raise OptionError(f"{stage}.warmup is {self.warmup:g}; give a share from 0 to below 1")
+        for name in ("label_smoothing", "ema"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise OptionError(f"{stage}.{name} is {getattr(self, name):g}; give a number from 0 to below 1")
+        if self.precision not in _TYPES:
+            raise OptionError(f"{stage}.precision is '{self.precision}'; choose from {', '.join(_TYPES)}")
+
+    def check(self, device: torch.device | str) -> None:
+        """Whether a device can train so.
+
+        Raises:
+            OptionError: `float16` on one that cannot.
+        """
+        if self.precision == "float16" and torch.device(device).type != "cuda":
+            stage = type(self).__name__.lower()
+            raise OptionError(f"{stage}.precision is float16, which needs CUDA; give bfloat16 on '{device}'")
 
     def lr_at(self, done: float) -> float:
         """Learning rate when a share `done` of the training is behind us."""
@@ -98,8 +125,13 @@ def weight_epoch(
     done: Callable[[float], float] = lambda share: share,
     lr: Callable[[float], float] | None = None,
     clip: float | None = None,
+    label_smoothing: float = 0.0,
+    precision: Precision = "float32",
+    scaler: GradScaler | None = None,
+    average: AveragedModel | None = None,
     device: torch.device | str = "cpu",
     bar: Bar | None = None,
+    after: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """One pass over a split, training the weights of `model`.
 
@@ -107,6 +139,10 @@ def weight_epoch(
         policy: draws the route of each batch; required for a `MetaGraph`, meaningless for a plain network.
         done: share of this epoch behind us → share of the whole training behind us.
         lr: learning rate as a function of that share; the optimiser's own where not given.
+        label_smoothing: of the loss that is minimised; only for tasks whose loss knows it.
+        scaler: of the loss, where gradients would underflow (`float16`).
+        average: updated after every step.
+        after: called after every step with how many have been done; it may train what is not weights.
 
     Returns:
         Mean `loss` over the samples.
@@ -115,6 +151,9 @@ def weight_epoch(
     generator = torch.Generator().manual_seed(seed_of(seed, "routes"))
     torch.manual_seed(seed_of(seed, "dropout"))
     model.train()
+    smoothed = {"label_smoothing": label_smoothing} if label_smoothing else {}
+    scaler = scaler or GradScaler(enabled=False)
+    mixed = torch.autocast(torch.device(device).type, _TYPES[precision], enabled=precision != "float32")
     total, count = torch.zeros((), device=device), 0
     for i, batch in enumerate(loader):
         now = done(i / len(loader))
@@ -122,21 +161,31 @@ def weight_epoch(
             for group in optimiser.param_groups:
                 group["lr"] = lr(now)
         optimiser.zero_grad(set_to_none=True)
+        given: tuple[Any, ...] = (batch.inputs,)
         if isinstance(model, MetaGraph):
             if policy is None:
                 raise OptionError("a meta-graph is trained along routes; give `policy`")
-            output = model(batch.inputs, policy.route(batch, now, generator))
-        else:
-            output = model(batch.inputs)
-        loss: Tensor = task.loss(output, batch)["total"]
-        loss.backward()
+            given = (batch.inputs, policy.route(batch, now, generator))
+        with mixed:
+            output = model(*given)
+        if precision != "float32":
+            output = output.float()
+        loss: Tensor = task.loss(output, batch, **smoothed)["total"]
+        scaler.scale(loss).backward()
         if clip is not None:
+            scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(model.parameters(), clip)
-        optimiser.step()
+        scaler.step(optimiser)
+        scaler.update()
+        if average is not None:
+            average.update_parameters(model)
         total += loss.detach() * len(batch.targets)
         count += len(batch.targets)
         if bar is not None:
             bar.advance()
+        if after is not None:
+            after(i + 1)
+            model.train()
     return {"loss": float(total) / max(1, count)}
 
 
@@ -158,16 +207,26 @@ def train(
 
     Args:
         title: shown beside the bar, and part of every epoch's seed.
-        validate: called after each epoch with its number (from 0); what it returns is kept with the epoch.
+        validate: called after each epoch with its number (from 0); what it returns is kept with the epoch. With
+            `options.ema` the model has the averaged weights then, and at the end of the training.
 
     Returns:
         One row an epoch: `epoch`, `loss` and what `validate` returned.
+
+    Raises:
+        OptionError: `float16` on a device that cannot train in it.
     """
+    options.check(device)
+    scaler = GradScaler(enabled=options.precision == "float16")
     optimiser = sgd(model, options)
-    parts = {"model": model, "optimiser": optimiser}
+    average = running_average(model, options.ema) if options.ema else None
+    parts: dict[str, Any] = {"model": model, "optimiser": optimiser}
+    if average is not None:
+        parts["average"] = average
     history: list[dict[str, float]] = []
     if checkpoint is not None and (kept := checkpoint.load(parts)) is not None:
         history = kept["history"]
+        scaler.load_state_dict(kept.get("scaler", {}))
     steps = len(task.loader(split, options.batch, seed=0))
     with progress.bar(title, options.epochs * steps) as bar:
         bar.advance(len(history) * steps)
@@ -183,12 +242,19 @@ def train(
                 done=lambda share, epoch=epoch: (epoch + share) / options.epochs,  # type: ignore[misc]
                 lr=options.lr_at,
                 clip=options.clip,
+                label_smoothing=options.label_smoothing,
+                precision=options.precision,
+                scaler=scaler,
+                average=average,
                 device=device,
                 bar=bar,
             )
-            row = {"epoch": epoch, **row, **(validate(epoch) if validate else {})}
+            with in_its_place(average, model):
+                row = {"epoch": epoch, **row, **(validate(epoch) if validate else {})}
             history.append(row)
             bar.advance(0, **{name: value for name, value in row.items() if name != "epoch"})
             if checkpoint is not None:
-                checkpoint.save(parts, {"history": history})
+                checkpoint.save(parts, {"history": history, "scaler": scaler.state_dict()})
+    if average is not None and history:
+        model.load_state_dict(average.module.state_dict())
     return history

@@ -95,8 +95,11 @@ class Task(Protocol):
     def attach(self, body: nn.Module) -> nn.Module:
         """`body` with what the task adds that is not under search."""
 
-    def loss(self, output: Tensor, batch: Any) -> dict[str, Tensor]:
-        """Holds `"total"`; the other entries are logged. Finite and differentiable for an empty batch too."""
+    def loss(self, output: Tensor, batch: Any, *, label_smoothing: float = ...) -> dict[str, Tensor]:
+        """Holds `"total"`; the other entries are logged. Finite and differentiable for an empty batch too.
+
+        A task whose targets are no classes may leave `label_smoothing` out: it is given only where it is asked for.
+        """
 
     def metric(self) -> Metric:
         """A fresh metric."""
