@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture
+from archipel.choice import Choice
 from archipel.cost.attribution import (
     Chain,
     attribute,
@@ -123,6 +124,34 @@ class AdditiveCost:
             spread = _quantile(level) * self.errors.norm(dim=0)  # [1 + D]
             base, columns = base + float(spread[0]), columns + spread[1:]
         return AdditiveCost(self.space, f"{self.name}, upper end at {100 * level:g} %", self.unit, base, columns)
+
+    def cheapest(self) -> Architecture:
+        """The architecture of lowest cost."""
+        return self._extreme(1.0)
+
+    def dearest(self) -> Architecture:
+        """The architecture of highest cost: everything on, where the space has subsets."""
+        return self._extreme(-1.0)
+
+    def _extreme(self, sign: float) -> Architecture:
+        values: dict[str, Any] = {}
+        for choice in self.space.active(values):  # grows as the loop sets values
+            values[choice.name] = self._best(choice, sign)[0]
+        return self.space.canonical(values)
+
+    def _best(self, choice: Choice, sign: float) -> tuple[Any, float]:
+        """What a choice is best set to, and `sign` times its cost with all that it opens."""
+        costs = []
+        for option, column in zip(choice.options, self.columns[self.space.slices[choice.name]].tolist()):
+            opened = [c for c in self.space.choices if c.parent == choice.name and option in c.when]
+            costs.append(sign * column + sum(self._best(child, sign)[1] for child in opened))
+        order = sorted(range(len(costs)), key=costs.__getitem__)
+        if choice.kind == "subset":
+            worth = [i for i in order if costs[i] < 0.0] or ([] if choice.allows_empty else order[:1])
+        else:
+            worth = order[: choice.k]
+        taken = tuple(choice.options[i] for i in sorted(worth))
+        return taken if choice.takes_several else taken[0], sum(costs[i] for i in worth)
 
     def _margin(self, level: float) -> float:
         assert self.margin is not None

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from archipel.architecture import Architecture
-from archipel.choice import Choice
 from archipel.cost.additive import AdditiveCost
 from archipel.space import Space
 
@@ -99,37 +98,12 @@ class CodeCost:
         return self.space.canonical(values)
 
     def _extreme(self, *, lowest: bool) -> Architecture:
+        if self._sum:
+            return self._sum.cheapest() if lowest else self._sum.dearest()
         sign = 1.0 if lowest else -1.0
-        if self._sum is None:
-            if self.space.size <= ENUMERATED:
-                return min(self.space, key=lambda a: sign * self.of(a))
-            return self._descend(sign)
-        values: dict[str, object] = {}
-        for choice in self.space.active(values):
-            costs = {option: sign * self._subtree(self._sum, choice, option, sign) for option in choice.options}
-            ordered = sorted(choice.options, key=lambda option: costs[option])
-            if choice.kind == "subset":
-                worth = [option for option in choice.options if costs[option] < 0.0]
-                values[choice.name] = tuple(worth) or (() if choice.allows_empty else (ordered[0],))
-            elif choice.kind == "inputs":
-                values[choice.name] = tuple(sorted(ordered[: choice.k]))
-            else:
-                values[choice.name] = ordered[0]
-        return self.space.canonical(values)
-
-    def _subtree(self, cost: AdditiveCost, choice: Choice, option: object, sign: float) -> float:
-        """Extreme cost of an option with all that it opens."""
-        total = float(cost.columns[self.space.slices[choice.name].start + choice.options.index(option)])
-        for child in self.space.choices:
-            if child.parent == choice.name and option in child.when:
-                costs = sorted(sign * self._subtree(cost, child, o, sign) for o in child.options)
-                if child.kind == "subset":
-                    negative = [c for c in costs if c < 0.0]
-                    best = sum(negative) if negative else 0.0 if child.allows_empty else costs[0]
-                else:
-                    best = sum(costs[: child.k])
-                total += sign * best
-        return total
+        if self.space.size <= ENUMERATED:
+            return min(self.space, key=lambda a: sign * self.of(a))
+        return self._descend(sign)
 
     def _descend(self, sign: float) -> Architecture:
         best = self.first()
