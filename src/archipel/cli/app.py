@@ -28,7 +28,7 @@ app = App(
     help_format="plaintext",
 )
 search = App(name="search", help="Search with one method: a network for every device and latency budget.")
-latency = App(name="latency", help="Latency tables measured on this device: build, check, show.")
+latency = App(name="latency", help="Latency measured on this device: tables of search spaces, and whole networks.")
 
 app.command("archipel.cli.run:run", name="run", help="The main job: search on your images, measured on your device.")
 app.command(search)
@@ -42,6 +42,7 @@ app.command("archipel.cli.eval:evaluate", name="eval", help="Evaluate the networ
 app.command(latency)
 latency.command("archipel.cli.latency:build", name="build", help="Measure a search space on this device.")
 latency.command("archipel.cli.latency:check", name="check", help="Compare a table with fresh random networks.")
+latency.command("archipel.cli.measure:measure", name="measure", help="Time whole networks side by side.")
 latency.command("archipel.cli.latency:show", name="show", help="What is in a table.")
 app.command("archipel.cli.show:show", name="show", help="A search space, a network or a run.")
 app.command("archipel.cli.export:export", name="export", help="Export one network to ONNX.")

@@ -52,7 +52,7 @@ def build(
         width: width multiplier.
         option: further options of the space's function, such as --option.macro cifar.
         batch: images in one forward pass.
-        device: cpu or cuda:0.
+        device: cpu, cuda:0, cuda-graphs:0, compile, onnxruntime or your own file.py:function.
         threads: CPU threads; measured and chosen when not given.
         seed: draws the networks that are measured.
         out: the table's file; SPACE-DEVICE-bBATCH.json if not given.
@@ -67,7 +67,7 @@ def build(
     task = open_task(data, size=size, seed=seed, progress=progress) if data is not None else None
     what = open_space(space, space_options(option, width=width), task=task, size=size)
     where = here(device, threads, progress)
-    file = out or Path(f"{what.name}-{where.name.replace(':', '')}-b{batch}.json")
+    file = out or Path(f"{what.name}-{_short(where.name)}-b{batch}.json")
     if file.exists():
         raise OptionError(f"{file} exists; name another file with --out, or delete it")
     if not file.absolute().parent.is_dir():
@@ -91,6 +91,11 @@ def build(
         print(f"Table: {file}")
 
     give({"table": str(file), "fidelity": made.fidelity.to_json()}, json, person)
+
+
+def _short(device: str) -> str:
+    """`cuda:0` as `cuda0`, `path/to/phone.py:milliseconds` as `phone-milliseconds`."""
+    return Path(device).name.replace(".py:", "-").replace(":", "")
 
 
 def check(

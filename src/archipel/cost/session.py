@@ -15,6 +15,7 @@ from archipel.cost.device import Device
 from archipel.cost.isolated import Terms, terms_of
 from archipel.cost.measure import Clock, Timing, clock_of, measure, quiet
 from archipel.cost.units import Probe, probe
+from archipel.errors import SpaceError
 from archipel.progress import SILENT, Progress
 from archipel.space import Space
 
@@ -75,7 +76,11 @@ class Nursery:
 
 
 def settle_norms(module: nn.Module, inputs: Tensor) -> None:
-    """Set every batch norm's running statistics to those of one pass of `inputs`; leaves evaluation mode."""
+    """Set every batch norm's running statistics to those of one pass of `inputs`; leaves evaluation mode.
+
+    Raises:
+        SpaceError: the network cannot take such inputs.
+    """
     module.eval()
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     momenta = [norm.momentum for norm in norms]
@@ -83,8 +88,12 @@ def settle_norms(module: nn.Module, inputs: Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over passes: here, the one pass
         norm.train()
-    with torch.no_grad():
-        module(inputs)
+    try:
+        with torch.no_grad():
+            module(inputs)
+    except RuntimeError as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise SpaceError(f"a network cannot take images of {'×'.join(map(str, inputs.shape[1:]))}: {said}") from error
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
         norm.eval()
