@@ -251,7 +251,8 @@ class TestMetaGraphContract:
             return graph(images(2), Mixture(dict(zip(weights, flat.split(sizes))), numbers)).sum()
 
         flat = torch.cat(list(weights.values())).requires_grad_()
-        assert torch.autograd.gradcheck(run, (flat,), atol=1e-5, rtol=1e-3)
+        fast = len(flat) > 100  # along random directions, not weight by weight
+        assert torch.autograd.gradcheck(run, (flat,), atol=1e-5, rtol=1e-3, fast_mode=fast)
 
     def test_options_of_weight_zero_are_not_run(self, space: Space, graph: MetaGraph) -> None:
         graph = copy.deepcopy(graph)

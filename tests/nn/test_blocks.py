@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from archipel.architecture import Architecture
+from archipel.metagraph import MetaGraph, Mixture, PerInstance
 from archipel.nn import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, classifier, residual
+from archipel.space import Space
 
 X = torch.randn(2, 8, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -73,6 +76,25 @@ def test_residual(enliven) -> None:
     assert isinstance(residual(body), Residual)
     torch.testing.assert_close(Residual(Zero())(X), residual(Zero())(X))
     assert type(residual(Zero())) is nn.Identity
+
+
+def test_a_bypass_in_the_meta_graph_is_the_input_itself(enliven) -> None:
+    def one(choose) -> nn.Module:
+        return residual(choose.op("b", {"k3": lambda: ConvBN(8, 8, 3, act=None), "zero": Zero}))
+
+    def several(choose) -> nn.Module:
+        return residual(choose.subset("b", {"k3": lambda: ConvBN(8, 8, 3), "k1": lambda: ConvBN(8, 8)}, empty=Zero))
+
+    for function, on, off in ((one, "k3", "zero"), (several, ("k3",), ())):
+        graph = enliven(MetaGraph(Space(function)))
+        assert graph(X, Architecture(b=off)) is X
+        body = graph.net.body.options["k3"]
+        torch.testing.assert_close(graph(X, Architecture(b=on)), X + body(X))
+        both = graph(X, PerInstance([Architecture(b=off), Architecture(b=on)]))
+        torch.testing.assert_close(both, torch.cat([X[:1], X[1:] + body(X[1:])]))
+    graph = enliven(MetaGraph(Space(one)))
+    half = Mixture({"b": torch.tensor([0.5, 0.5], dtype=torch.float64)})
+    torch.testing.assert_close(graph(X, half), X + 0.5 * graph.net.body.options["k3"](X))
 
 
 def test_zero() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from archipel.choose import Place
+
 __all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "classifier", "residual"]
 
 
@@ -75,13 +77,15 @@ class Zero(nn.Module):
 
 
 class Residual(nn.Module):
-    """y = x + f(x)."""
+    """y = x + f(x); x itself where f is an open choice that is set to `Zero`."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.body, Place) and self.body.computes_nothing():
+            return x  # as in the child: no sum to work out, no copy to keep for the backward pass
         return x + self.body(x)
 
 
