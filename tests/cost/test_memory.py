@@ -92,7 +92,7 @@ def small(choose) -> nn.Module:
 def test_the_peak_is_the_maximum_over_the_chosen_options() -> None:
     space = Space(small)
     peaks = peak_activations(space, (3, 8, 8))
-    for architecture in space:
+    for architecture in itertools.islice(space, 0, None, 4):
         assert peaks.of(architecture) == peak_activation_bytes(space.build(architecture), (3, 8, 8))
 
 
@@ -120,5 +120,5 @@ def test_sums_of_several_outputs_have_no_peak_of_their_own() -> None:
 def test_the_proxyless_space_has_them() -> None:
     space = Space(proxyless, macro="digits", width=0.5, size=8, channels=1)
     peaks = peak_activations(space, (1, 8, 8))
-    for architecture in itertools.islice(map(space.unrank, range(0, space.size, space.size // 5)), 5):
+    for architecture in map(space.unrank, (0, space.size // 3, space.size - 1)):
         assert peaks.of(architecture) == peak_activation_bytes(space.build(architecture), (1, 8, 8))

@@ -25,6 +25,9 @@ __all__ = ["Combination", "OneOf", "best_within", "combine", "fronts_of"]
 MOST = 2**15
 """Points a front may have; where more are left unbeaten, some stand for others."""
 
+PIECE = 2**21
+"""Pairs of points that are looked at together."""
+
 Prune = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 """Of the k-th merge, costs `[n, L]` and scores `[n]` to which points, `[n]` bool, may go on."""
 
@@ -125,7 +128,7 @@ def combine(choices: Sequence[OneOf], width: int, *, prune: Prune | None = None,
         merged, worth = np.empty((0, width)), np.empty(0)
         pairs = np.empty(0, dtype=np.int64)
         # In pieces, so that two large fronts do not need the memory of their product.
-        piece = max(1, 2**21 // max(1, len(scores)))
+        piece = max(1, PIECE // max(1, len(scores)))
         for start in range(0, len(choice.scores), piece):
             some = slice(start, start + piece)
             new = (choice.costs[some, None] + costs[None]).reshape(-1, width)
@@ -184,7 +187,7 @@ def best_within(
 ) -> tuple[dict[str, Any] | None, np.ndarray]:
     """The assignment of highest score whose costs are within `budgets` `[L]`, or None, and the slack it was found with.
 
-    Where slack is not 0, no assignment scores higher whose costs are within `budgets - slack`.
+    Where slack is not 0, none scores higher (none exists, if None was found) whose costs are within `budgets - slack`.
     """
     relaxed = _Relaxed(choices)
     multipliers = relaxed.multipliers(budgets)
