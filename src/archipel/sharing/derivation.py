@@ -140,7 +140,8 @@ def best_under(
     found, slack = best_within(choices, budgets) if choices else ({}, np.zeros(1))
     if found is None:
         listed = " and ".join(f"{most:g} {limit.unit} of {limit.name}" for limit, most in limits)
-        raise OptionError(f"no architecture of space '{space.name}' is within {listed} at once; raise one of them")
+        known = "was found" if slack.any() else "is"
+        raise OptionError(f"no architecture of space '{space.name}' {known} within {listed} at once; raise one of them")
     architecture = space.canonical(found)
     total = _log_probability(space, logs, architecture)
     return Derived(architecture, cost.of(architecture), total, float(slack[0]), not slack.any())
