@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph, PerInstance
@@ -166,6 +167,39 @@ def test_a_forward_pass_in_bfloat16(digits: Classification) -> None:
     for ours, theirs in zip(history, full):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.02)
         assert ours["loss"] != theirs["loss"]
+
+
+def test_float16_with_a_scaled_loss(digits: Classification) -> None:
+    """As on CUDA, with the scaler that torch has for a CPU: the gradients that arrive are the loss's own."""
+    model, full = plain(), plain()
+    seen: list[torch.dtype] = []
+    model[1].register_forward_hook(lambda _, __, y: seen.append(y.dtype))
+    scaler = GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
+    rows = [
+        weight_epoch(net, digits, sgd(net, Optimisation(epochs=1)), batch_size=32, seed=1, clip=0.5, **more)
+        for net, more in ((model, {"precision": "float16", "scaler": scaler}), (full, {}))
+    ]
+    assert set(seen) == {torch.float16}
+    assert scaler.get_scale() > 2.0**10, "it grew: no step was skipped"
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-2)
+    for ours, theirs in zip(model.parameters(), full.parameters()):
+        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=2e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="float16 is trained on CUDA")
+def test_float16_goes_on_from_a_checkpoint_with_its_scale(digits: Classification, tmp_path: Path) -> None:
+    options = Optimisation(epochs=2, batch=32, lr=0.1, precision="float16", ema=0.9)
+    kept: list[dict[str, Any]] = []
+
+    class Listening(Checkpoint):
+        def save(self, parts: Any, meta: Any) -> None:
+            kept.append(meta)
+            super().save(parts, meta)
+
+    more = {"title": "t", "seed": 0, "device": "cuda:0", "checkpoint": Listening(tmp_path / "c")}
+    history = train(plain().cuda(), digits, options, **more)
+    assert [set(meta["scaler"]) >= {"scale", "_growth_tracker"} for meta in kept] == [True, True]
+    assert train(plain().cuda(), digits, options, **more) == history
 
 
 def test_the_averaged_weights_are_judged_and_kept(digits: Classification) -> None:

@@ -6,10 +6,7 @@ with an input and an output for each, which is then taken apart: 16 modules cost
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import logging
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +19,7 @@ from torch import Tensor, nn
 from archipel.cost.backend import cannot, cpu_model, on_cpu, same_everywhere
 from archipel.errors import DeviceError
 from archipel.nn.fold import fold_batch_norm
+from archipel.nn.onnx_model import onnx_model
 
 __all__ = ["OnnxRuntime"]
 
@@ -126,24 +124,8 @@ def _groups(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
 def _export(group: Sequence[Pair]) -> Any:
     """One ONNX model of all of them; its outputs are in their order. As torch writes it: what can be
     simplified, ONNX Runtime simplifies."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    with contextlib.ExitStack() as quietly:
-        quietly.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        for logger, level in zip(loggers, levels):
-            quietly.callback(logger.setLevel, level)
-            logger.setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            _Together([module for module, _ in group]).eval(),
-            tuple(inputs for _, inputs in group),
-            dynamo=True,
-            optimize=False,
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto
+    together = _Together([module for module, _ in group]).eval()
+    return onnx_model(together, tuple(inputs for _, inputs in group), optimize=False)
 
 
 def _apart(model: Any) -> list[bytes]:
