@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,8 @@ from archipel.progress import SILENT
 from archipel.recipes import proxylessnas
 from archipel.recipes.proxylessnas import PRESETS, Request, Settings, prepare, run
 from archipel.recipes.proxylessnas.settings import Baselines, Derivation, Joint, Latency, Retraining, Warming
-from archipel.recipes.proxylessnas.stages import budgets_of
-from archipel.recipes.proxylessnas.targets import Target, cost_range, open_targets
+from archipel.recipes.proxylessnas.stages import budgets_of, candidates
+from archipel.recipes.proxylessnas.targets import Target, open_targets
 from archipel.recipes.study import open_space
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
@@ -36,7 +37,7 @@ SMALL = Settings(
     warming=Warming(epochs=1, batch=32, lr=0.05),
     joint=Joint(epochs=2, batch=32, lr=0.05),
     alternation=Alternation(every=2, settling=0, batch=16, lr=0.05),
-    derivation=Derivation(budgets=(0.4, 0.8), level=0.7),
+    derivation=Derivation(budgets=(0.4, 0.8), level=0.7, candidates=3),
     retraining=Retraining(epochs=1, batch=32, lr=0.05),
     baselines=Baselines(mobilenet=(0.25,)),
     latency=Latency(rounds=2, seconds=1.0),
@@ -129,7 +130,8 @@ class TestResult:
         for search in result["searches"]:
             for derived in search["derived"]:
                 assert derived["low_ms"] <= derived["table_ms"] <= derived["high_ms"] <= derived["budget_ms"] + 1e-9
-                assert derived["exact"]
+                assert derived["likeliest"]["table_ms"] <= derived["budget_ms"]
+                assert derived["likeliest"]["exact"]
 
     def test_what_is_derived_is_the_most_probable_within_its_budget(self, finished, table: LatencyTable) -> None:
         _, result, _ = finished
@@ -141,7 +143,8 @@ class TestResult:
             for derived in search["derived"]:
                 within = [a for a in space if cost.of(a) <= derived["budget_ms"] + 1e-9]
                 best = max(within, key=lambda a: sum(torch.tensor(p[n][o]).log().item() for n, o in a.items()))
-                assert Architecture.from_json(derived["architecture"]) == best
+                assert Architecture.from_json(derived["likeliest"]["architecture"]) == best
+                assert derived["likeliest"]["log_probability"] >= derived["log_probability"] - 1e-9
 
     def test_the_pareto_set_rises(self, finished) -> None:
         _, result, _ = finished
@@ -226,7 +229,7 @@ def test_side_by_side_it_is_the_same(finished, table: LatencyTable, phone, tmp_p
 
 def test_one_target_has_no_cross_table_and_asked_budgets_count(table: LatencyTable, tmp_path: Path) -> None:
     cost = Target("cpu", 1, DEVICE, table).cost(table.space, table, (1, 8, 8)).upper(SMALL.derivation.level)
-    low, high = cost_range(cost)
+    low, high = cost.of(cost.cheapest()), cost.of(cost.dearest())
     budget = (low + high) / 2
     settings = replace(SMALL, baselines=replace(SMALL.baselines, random=False, mobilenet=()))
     result = execute(tmp_path, [Target("cpu", 1, DEVICE, table)], settings=settings, budget_ms=(budget,))
@@ -235,10 +238,35 @@ def test_one_target_has_no_cross_table_and_asked_budgets_count(table: LatencyTab
     assert result["awareness"]["sentence"].startswith("No control was trained")
 
 
+def test_without_candidates_the_most_probable_is_taken_as_it_is(table: LatencyTable, tmp_path: Path) -> None:
+    settings = replace(
+        SMALL,
+        derivation=replace(SMALL.derivation, candidates=0),
+        baselines=replace(SMALL.baselines, random=False, mobilenet=()),
+    )
+    result = execute(tmp_path, [Target("cpu", 1, DEVICE, table)], settings=settings)
+    for search in result["searches"]:
+        for derived in search["derived"]:
+            assert derived["architecture"] == derived["likeliest"]["architecture"]
+            assert derived["candidates"] == 1
+
+
+def test_candidates_use_their_budget_up(table: LatencyTable) -> None:
+    cost = Target("cpu", 1, DEVICE, table).cost(table.space, table, (1, 8, 8))
+    low, high = cost.of(cost.cheapest()), cost.of(cost.dearest())
+    for share in (0.3, 0.6, 1.0):
+        budget = low + share * (high - low)
+        within = [cost.of(a) for a in table.space if cost.of(a) <= budget + 1e-9]
+        drawn = candidates(cost, budget, None, 40, random.Random(0))
+        assert len(drawn) == 40
+        band = next(b for b in (0.95, 0.9, 0.75, 0.5, 0.0) if max(within) >= b * budget)
+        assert all(band * budget <= cost.of(a) <= budget + 1e-9 for a in drawn)
+
+
 def test_a_budget_below_the_cheapest_is_refused(table: LatencyTable) -> None:
     cost = Target("cpu", 1, DEVICE, table).cost(table.space, table, (1, 8, 8))
     with pytest.raises(OptionError, match="below the cheapest architecture"):
-        budgets_of(cost, (0.5,), (cost_range(cost)[0] * 0.9,))
+        budgets_of(cost, (0.5,), (cost.of(cost.cheapest()) * 0.9,))
 
 
 class TestTargets:

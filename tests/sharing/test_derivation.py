@@ -286,6 +286,19 @@ class TestRandomUnder:
         degrees = len(band) - 1
         assert chi2 < degrees + 5 * (2 * degrees) ** 0.5 + 5
 
+    @pytest.mark.parametrize("enumerated", [0, 1024])
+    @pytest.mark.parametrize("quantile", [0.3, 0.9])
+    def test_in_the_band_they_are_as_probable_as_was_said(self, monkeypatch, quantile: float, enumerated: int) -> None:
+        monkeypatch.setattr(derivation, "ENUMERATED", enumerated)
+        p, cost = case(TREE, 4)
+        budget = float(np.quantile([cost.of(a) for a in TREE], quantile))
+        band = {a: math.exp(log_p(TREE, p, a)) for a in TREE if 0.8 * budget <= cost.of(a) <= budget}
+        drawn = Counter(random_under(TREE, cost, budget, random.Random(2), 4000, floor=0.8, probabilities=p))
+        assert set(drawn) <= set(band)
+        for architecture, weight in band.items():
+            expected = 4000 * weight / sum(band.values())
+            assert abs(drawn[architecture] - expected) < 5 * expected**0.5 + 3
+
     @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.9])
     def test_budgets_anywhere_in_the_range_of_a_large_space(self, share: float) -> None:
         space = chain(21, 7)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.amp import GradScaler
@@ -37,11 +37,15 @@ class Alternation:
     """Images of a step of the gates."""
     lr: float = 1e-3
     """Of the gates (Adam)."""
+    paths: Literal["batch", "image"] = "image"
+    """In a step of the weights every `batch` takes one path, as published, or every `image` its own."""
 
     def __post_init__(self) -> None:
         for name, least in (("every", 1), ("settling", 0), ("batch", 2)):
             if getattr(self, name) < least:
                 raise OptionError(f"alternation.{name} is {getattr(self, name)}; give {least} or more")
+        if self.paths not in ("batch", "image"):
+            raise OptionError(f"alternation.paths is '{self.paths}'; give batch or image")
         if not self.lr > 0.0:
             raise OptionError(f"alternation.lr is {self.lr:g}; give a number above 0")
 
@@ -77,7 +81,7 @@ def alternate(
         OptionError: `float16` on a device that cannot train in it.
     """
     weights.check(device)
-    graph, policy = step.graph, Sampled(step.gates)
+    graph, policy = step.graph, Sampled(step.gates, options.paths)
     scaler = GradScaler(enabled=weights.precision == "float16")
     optimiser = sgd(graph, weights)
     parts: dict[str, Any] = {

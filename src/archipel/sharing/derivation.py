@@ -165,32 +165,44 @@ def pareto(probabilities: Mapping[str, Tensor], cost: AdditiveCost, *, allowed: 
 
 
 def random_under(
-    space: Space, cost: AdditiveCost, budget: float, rng: random.Random, count: int, *, floor: float = 0.9
+    space: Space,
+    cost: AdditiveCost,
+    budget: float,
+    rng: random.Random,
+    count: int,
+    *,
+    floor: float = 0.9,
+    probabilities: Mapping[str, Tensor] | None = None,
 ) -> list[Architecture]:
-    """Random architectures that use up a budget: the control of a search that was given it.
+    """Random architectures that use up a budget: the control of a search that was given it, or what the search's own
+    distribution gives there.
 
-    Distribution: each is uniform over all architectures whose cost lies in `[floor * budget, budget]`, independently of
-    the others (so one may come twice). Small spaces are enumerated. Large ones are drawn by rejection: every choice
-    takes an option with probability ∝ (architectures it opens) · exp(-tilt · cost), with the tilt for which the mean
-    cost is the budget (its floor, where uniform architectures are cheaper), and what lies in the band is kept with
-    probability exp(tilt · (cost - the band's end)), which takes the tilt out again.
+    Distribution: each is uniform over all architectures whose cost lies in `[floor * budget, budget]`, or distributed
+    there as `probabilities` say, independently of the others (so one may come twice). Small spaces are enumerated.
+    Large ones are drawn by rejection: every choice takes an option with probability ∝ (what it opens, times its own
+    probability) · exp(-tilt · cost), with the tilt for which the mean cost is the budget (its floor, where
+    architectures as they come are cheaper), and what lies in the band is kept with probability
+    exp(tilt · (cost - the band's end)), which takes the tilt out again.
 
     Args:
         floor: lower end of the band, as a share of the budget.
+        probabilities: choice name → `[O]`, of each option where the choice is active; None: all architectures alike.
 
     Raises:
         OptionError: no architecture lies in the band, or none was met in 50,000 draws.
         SpaceError: the space has other choices than `op` choices.
     """
     _ops_only(space)
+    logs = None if probabilities is None else _logs(space, probabilities)
     low, high = floor * budget, budget + _rounding(cost, budget)
     if space.size <= ENUMERATED:
         within = [architecture for architecture in space if low <= cost.of(architecture) <= high]
         if not within:
             raise OptionError(_empty_band(cost, low, budget))
-        return rng.choices(within, k=count)
-    tilt = _tilt(space, cost, low, high)
-    weights = _tilted(space, cost, tilt)[0]
+        likely = None if logs is None else [math.exp(_log_probability(space, logs, a)) for a in within]
+        return rng.choices(within, likely, k=count)
+    tilt = _tilt(space, cost, low, high, logs)
+    weights = _tilted(space, cost, tilt, logs)[0]
     end = budget if tilt > 0 else low
     found: list[Architecture] = []
     tries = 0
@@ -209,27 +221,33 @@ def random_under(
     return found
 
 
-def _tilt(space: Space, cost: AdditiveCost, low: float, high: float) -> float:
-    """The tilt that brings the mean cost into the band, to the end that uniform architectures are nearer to."""
-    mean = _tilted(space, cost, 0.0)[1]
+def _tilt(space: Space, cost: AdditiveCost, low: float, high: float, logs: Mapping[str, np.ndarray] | None) -> float:
+    """The tilt that brings the mean cost into the band, to the end that architectures as they come are nearer to."""
+    mean = _tilted(space, cost, 0.0, logs)[1]
     if low <= mean <= high:
         return 0.0
     target, sign = (high, 1.0) if mean > high else (low, -1.0)
     far = 1 / max(abs(mean), 1e-9)
-    while sign * (_tilted(space, cost, sign * far)[1] - target) > 0:
+    while sign * (_tilted(space, cost, sign * far, logs)[1] - target) > 0:
         far *= 2
         if far > 1e12 / max(abs(mean), 1e-9):
             raise OptionError(_empty_band(cost, low, high))
     near = 0.0
     for _ in range(40):
         middle = (near + far) / 2
-        beyond = sign * (_tilted(space, cost, sign * middle)[1] - target) <= 0
+        beyond = sign * (_tilted(space, cost, sign * middle, logs)[1] - target) <= 0
         near, far = (near, middle) if beyond else (middle, far)
     return sign * far
 
 
-def _tilted(space: Space, cost: AdditiveCost, tilt: float) -> tuple[dict[str, list[float]], float]:
-    """Of architectures drawn with probability ∝ exp(-tilt · cost): each choice's probabilities, and the mean cost."""
+def _tilted(
+    space: Space, cost: AdditiveCost, tilt: float, logs: Mapping[str, np.ndarray] | None
+) -> tuple[dict[str, list[float]], float]:
+    """Of architectures drawn with probability ∝ p · exp(-tilt · cost): each choice's probabilities, and the mean cost.
+
+    Args:
+        logs: log p; None: all architectures alike.
+    """
     columns = cost.columns.tolist()
     opened: dict[tuple[str, Any], list[str]] = {}
     for choice in space.choices:
@@ -238,15 +256,16 @@ def _tilted(space: Space, cost: AdditiveCost, tilt: float) -> tuple[dict[str, li
     weights: dict[str, list[float]] = {}
     totals: dict[str, tuple[float, float]] = {}  # log of the sum of all weights below, mean cost below
     for choice in reversed(space.choices):
-        logs, means = [], []
+        own, means = [], []
         for i, option in enumerate(choice.options):
             column = columns[space.slices[choice.name].start + i]
             below = [totals[name] for name in opened.get((choice.name, option), ())]
-            logs.append(-tilt * column + sum(log for log, _ in below))
+            log_p = 0.0 if logs is None else float(logs[choice.name][i])
+            own.append(log_p - tilt * column + sum(log for log, _ in below))
             means.append(column + sum(mean for _, mean in below))
-        top = max(logs)
-        whole = sum(math.exp(log - top) for log in logs)
-        weights[choice.name] = [math.exp(log - top) / whole for log in logs]
+        top = max(own)
+        whole = sum(math.exp(log - top) for log in own)
+        weights[choice.name] = [math.exp(log - top) / whole for log in own]
         totals[choice.name] = top + math.log(whole), sum(w * m for w, m in zip(weights[choice.name], means))
     return weights, cost.base + sum(totals[choice.name][1] for choice in space.choices if choice.parent is None)
 

@@ -59,10 +59,15 @@ class Derivation:
     names milliseconds instead. The search aims at the middle one."""
     level: float = 0.9
     """A budget holds for the upper end of the table's interval at this level."""
+    candidates: int = 16
+    """Architectures drawn from the gates within 5 % of a budget, of which the one is taken that does best on `val` with
+    the weights it inherits; 0: the most probable one within the budget, as it is."""
 
     def __post_init__(self) -> None:
         if not self.budgets or not all(0.0 < share <= 1.0 for share in self.budgets):
             raise OptionError(f"derivation.budgets is {self.budgets}; give shares above 0, up to 1")
+        if self.candidates < 0:
+            raise OptionError(f"derivation.candidates is {self.candidates}; give 1 or more, or 0 for the most probable")
         if not 0.0 < self.level < 1.0:
             raise OptionError(f"derivation.level is {self.level:g}; give a probability between 0 and 1")
 
@@ -154,7 +159,8 @@ PRESETS: dict[str, Settings] = {
         network=Network(macro=None),
         warming=Warming(batch=256, lr=0.05, weight_decay=4e-5),
         joint=Joint(batch=256, lr=0.025, weight_decay=4e-5),
-        alternation=Alternation(every=5, settling=1, batch=256, lr=1e-3),
+        alternation=Alternation(every=5, settling=1, batch=256, lr=1e-3, paths="batch"),
+        derivation=Derivation(candidates=0),
         binarisation=Binarisation(mode="full_v2", zero_update="skip"),
         penalty=PenaltySettings(form="mul_log"),
         retraining=Retraining(epochs=300, batch=256, lr=0.05, weight_decay=4e-5),

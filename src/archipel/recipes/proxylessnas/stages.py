@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.cost import measure_beside
@@ -17,7 +18,7 @@ from archipel.errors import ArchipelError, OptionError
 from archipel.metagraph import MetaGraph, Single
 from archipel.recipes import study
 from archipel.recipes.proxylessnas.settings import Settings
-from archipel.recipes.proxylessnas.targets import Target, cost_range
+from archipel.recipes.proxylessnas.targets import Target
 from archipel.sharing.alternating import alternate
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.binarisation import ArchitectureStep, Sampled, adam
@@ -81,7 +82,7 @@ def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked_ms: tuple[fl
     Raises:
         OptionError: one is below the cheapest architecture.
     """
-    low, high = cost_range(cost)
+    low, high = cost.of(cost.cheapest()), cost.of(cost.dearest())
     if asked_ms:
         for budget in asked_ms:
             if budget < low:
@@ -106,7 +107,7 @@ def warm_up(study: Study, seed: int) -> MetaGraph:
             options,
             title=f"warm-up, seed {seed}",
             seed=study.seed_of(stage),
-            policy=Sampled(study.gates(seed)),
+            policy=Sampled(study.gates(seed), study.settings.alternation.paths),
             device=study.device.torch_device,
             checkpoint=checkpoint,
             progress=study.progress,
@@ -157,18 +158,35 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
         sure = aim.sure(settings.derivation.level)
         derived = []
         for budget in aim.budgets:
-            found = best_under(probabilities, sure, budget)
-            low, high = aim.cost.interval(found.architecture, settings.derivation.level)
+            likeliest = best_under(probabilities, sure, budget)
+            chance = random.Random(study.seed_of(stage, "candidates", budget))
+            pool = candidates(sure, budget, probabilities, settings.derivation.candidates, chance)
+            pool = list(dict.fromkeys(pool)) or [likeliest.architecture]
+            with study.progress.bar(
+                f"networks of {budget:.3g} ms for {aim.target.label}, seed {seed}", len(pool)
+            ) as bar:
+                scores = {}
+                for architecture in pool:
+                    scores[architecture] = inherited(architecture)
+                    bar.advance(1, best=max(scores.values()))
+            found = max(pool, key=lambda architecture: scores[architecture])
+            low, high = aim.cost.interval(found, settings.derivation.level)
             derived.append(
                 {
                     "budget_ms": budget,
-                    "architecture": found.architecture.to_json(),
-                    "table_ms": aim.cost.of(found.architecture),
+                    "architecture": found.to_json(),
+                    "table_ms": aim.cost.of(found),
                     "low_ms": low,
                     "high_ms": high,
-                    "log_probability": found.log_probability,
-                    "exact": found.is_exact,
-                    "inherited_accuracy": inherited(found.architecture),
+                    "log_probability": float(gates.log_prob(found).detach()),
+                    "inherited_accuracy": scores[found],
+                    "candidates": len(pool),
+                    "likeliest": {
+                        "architecture": likeliest.architecture.to_json(),
+                        "table_ms": aim.cost.of(likeliest.architecture),
+                        "log_probability": likeliest.log_probability,
+                        "exact": likeliest.is_exact,
+                    },
                 }
             )
         front = pareto(probabilities, aim.cost)
@@ -177,12 +195,12 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
             if len(front) > SHOWN
             else [*range(len(front))]
         )
-        likeliest = argmax(probabilities, aim.cost)
+        decided = argmax(probabilities, aim.cost)
         return {
             "rows": rows,
             "probabilities": {name: p.tolist() for name, p in probabilities.items()},
             "derived": derived,
-            "argmax": {"architecture": likeliest.architecture.to_json(), "table_ms": likeliest.cost},
+            "argmax": {"architecture": decided.architecture.to_json(), "table_ms": decided.cost},
             "pareto": [[float(front.costs[i]), float(front.log_probabilities[i])] for i in places],
             "pareto_size": len(front),
         }
@@ -190,6 +208,21 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
     done = study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
     return done
+
+
+def candidates(
+    cost: AdditiveCost, budget: float, probabilities: Mapping[str, Tensor] | None, count: int, chance: random.Random
+) -> list[Architecture]:
+    """Architectures that use a budget up: drawn from the gates, or alike. Costs of small spaces come in clusters, so
+    the band below the budget widens until it holds some; it is 5 % wide at first."""
+    if count == 0:
+        return []
+    for floor in (0.95, 0.9, 0.75, 0.5):
+        try:
+            return random_under(cost.space, cost, budget, chance, count, floor=floor, probabilities=probabilities)
+        except OptionError:
+            continue
+    return random_under(cost.space, cost, budget, chance, count, floor=0.0, probabilities=probabilities)
 
 
 def search_name(aim: Aim, seed: int) -> str:
@@ -235,12 +268,7 @@ def _architecture(study: Study, aim: Aim, budget: int, seed: int, kind: str) -> 
         return Architecture.from_json(study.done(search_name(aim, seed))["derived"][budget]["architecture"])
     sure = aim.sure(study.settings.derivation.level)
     chance = random.Random(study.seed_of("random", aim.target.label, budget, seed))
-    for floor in (0.9, 0.75, 0.5):  # costs of a small space come in clusters
-        try:
-            return random_under(study.space, sure, aim.budgets[budget], chance, 1, floor=floor)[0]
-        except OptionError:
-            continue
-    return random_under(study.space, sure, aim.budgets[budget], chance, 1, floor=0.0)[0]
+    return candidates(sure, aim.budgets[budget], None, 1, chance)[0]
 
 
 def new_mobilenet(study: Study, width: float) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from archipel.progress import Progress
 from archipel.recipes import job
 from archipel.space import Space
 
-__all__ = ["Target", "cost_range", "open_targets", "table_for"]
+__all__ = ["Target", "open_targets", "table_for"]
 
 
 @dataclass(frozen=True)
@@ -116,15 +115,3 @@ def table_for(
         seed=seed,
         progress=progress,
     )
-
-
-def cost_range(cost: AdditiveCost) -> tuple[float, float]:
-    """Of the cheapest and the dearest architecture; of a large space with conditional choices, as far as a thousand
-    random ones reach."""
-    space = cost.space
-    if all(choice.parent is None for choice in space.choices):
-        columns = [cost.columns[space.slices[choice.name]] for choice in space.choices]
-        return cost.base + sum(float(c.min()) for c in columns), cost.base + sum(float(c.max()) for c in columns)
-    chance = random.Random(0)
-    found = [cost.of(space.sample(chance)) for _ in range(1000)]
-    return min(found), max(found)
