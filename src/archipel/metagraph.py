@@ -6,11 +6,9 @@ Letters: `B` batch, `D` code columns of the space, `O` options of a choice.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,130 +17,26 @@ from archipel.architecture import Architecture
 from archipel.choice import Choice, members
 from archipel.choose import Place, Recorder
 from archipel.errors import ArchitectureError, SpaceError, did_you_mean
+from archipel.gating import Candidates, followed_gates, gated
+from archipel.nn.blocks import Zero
+from archipel.routes import (
+    Following,
+    Gated,
+    Gating,
+    Mixed,
+    Mixture,
+    PerInstance,
+    Route,
+    Rows,
+    Single,
+    Slices,
+    current,
+    current_numbers,
+    follow,
+)
 from archipel.space import Space
 
-__all__ = ["MetaGraph", "Mixture", "PerInstance", "Route", "Single", "Slices", "current_numbers"]
-
-
-@dataclass(frozen=True)
-class Single:
-    """The whole batch through one child: one option per choice runs, nothing else is computed or remembered."""
-
-    architecture: Architecture
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Every choice in `weights` gives Σ_o w_o f_o(x) over the options with w_o ≠ 0 (DARTS, SNAS, ProxylessNAS);
-    an averaging subset divides it by their number.
-
-    Where every weight of a subset is 0 it runs what it runs when empty.
-
-    Args:
-        weights: choice name → `[O]`; gradients flow into it.
-        architecture: what the other choices are set to (every active `value` choice must be here).
-    """
-
-    weights: Mapping[str, Tensor]
-    architecture: Architecture = field(default_factory=Architecture)
-
-
-@dataclass(frozen=True)
-class PerInstance:
-    """Every sample through its own child: at each choice the batch is gathered by option, each option runs once
-    on its rows, and the results are scattered back.
-
-    In evaluation mode this equals running each sample alone. In training mode batch norm sees, in each option,
-    the rows that chose it and no others; a lone row whose map has shrunk to 1×1 leaves it nothing to normalise by,
-    which is an `ArchitectureError`.
-
-    Args:
-        architectures: codes `[B, D]` (bool) as `Space.encode` writes them, or one `Architecture` a sample.
-    """
-
-    architectures: Tensor | Sequence[Architecture]
-
-
-Route: TypeAlias = Single | Mixture | PerInstance
-"""How one batch flows through a meta-graph."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A `PerInstance` route while it is being followed: which rows of the current (sub-)batch take what.
-
-    `numbers` are the `value` choices, equal for all rows; `taken` maps a choice to the row indices of each of its
-    options, None for "all rows".
-    """
-
-    codes: Tensor  # [B, D] bool, on the CPU
-    slices: Mapping[str, slice]
-    taken: Mapping[str, list[Tensor | None]]
-    numbers: Mapping[str, Any]
-    device: torch.device
-
-    @classmethod
-    def of(cls, codes: Tensor, slices: Mapping[str, slice], numbers: Mapping[str, Any], device: torch.device) -> _Rows:
-        # One transfer for the whole network: rows sorted by column, then cut at the column counts.
-        counts = codes.sum(0).tolist()
-        rows = codes.t().nonzero()[:, 1].to(device, non_blocking=True)
-        columns = [None if n == len(codes) else part for n, part in zip(counts, rows.split(counts))]
-        return cls(codes, slices, {name: columns[cut] for name, cut in slices.items()}, numbers, device)
-
-    def narrowed(self, rows: Tensor) -> _Rows:
-        return _Rows.of(self.codes[rows.cpu()], self.slices, self.numbers, self.device)
-
-
-@dataclass(frozen=True)
-class _Mixed:
-    """A `Mixture` route while it is being followed; `on` says which options of a weighed choice run."""
-
-    weights: Mapping[str, Tensor]
-    on: Mapping[str, list[bool]]
-    architecture: Mapping[str, Any]
-
-
-_Following: TypeAlias = Single | _Mixed | _Rows
-
-# Set only while `MetaGraph.forward` runs, per thread and per call, and never outside it: it is how the route
-# reaches choices that stand inside a user's own modules, whose `forward` takes no route.
-_following: ContextVar[_Following] = ContextVar("route")
-
-
-@contextmanager
-def _follow(route: _Following) -> Iterator[None]:
-    token = _following.set(route)
-    try:
-        yield
-    finally:
-        _following.reset(token)
-
-
-def _current(choice: str) -> _Following:
-    try:
-        return _following.get()
-    except LookupError:
-        raise ArchitectureError(
-            f"choice '{choice}' is run without a route; call the meta-graph itself: graph(x, route)"
-        ) from None
-
-
-def current_numbers(choice: str) -> Mapping[str, Any]:
-    """What the `value` choices are set to in the forward pass under way (for elastic layers)."""
-    route = _current(choice)
-    return route.numbers if isinstance(route, _Rows) else route.architecture
-
-
-class Slices(nn.Module):
-    """A layer with elastic sizes: it holds the weights of the largest, and runs any smaller one."""
-
-    def numbers(self, assignment: Mapping[str, Any]) -> dict[str, Any]:
-        """Its sizes under an assignment of the `value` choices."""
-        raise NotImplementedError
-
-    def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Its parameters and buffers cut to those sizes, named as in the plain layer."""
-        raise NotImplementedError
+__all__ = ["Gated", "MetaGraph", "Mixture", "PerInstance", "Route", "Single", "Slices", "current_numbers"]
 
 
 class _Shared(Place):
@@ -150,14 +44,20 @@ class _Shared(Place):
 
     def __init__(self, choice: Choice, options: Mapping[str, nn.Module], empty: nn.Module | None) -> None:
         super().__init__(choice, options, empty)
-        self._nested = [any(isinstance(m, Place) for m in option.modules()) for option in options.values()]
+        # Which choices stand inside each option.
+        self._within = {
+            name: frozenset(m.choice.name for m in option.modules() if isinstance(m, Place))
+            for name, option in options.items()
+        }
 
     def forward(self, x: Any) -> Tensor:
-        route = _current(self.choice.name)
-        if isinstance(route, _Rows):
+        route = current(self.choice.name)
+        if isinstance(route, Rows):
             return self._scattered(x, route)
-        if isinstance(route, _Mixed) and self.choice.name in route.weights:
+        if isinstance(route, Mixed) and self.choice.name in route.weights:
             return self._mixed(x, route.weights[self.choice.name], route.on[self.choice.name])
+        if isinstance(route, Gating) and self.choice.name in route.gates:
+            return self._gated(x, route)
         chosen = members(route.architecture[self.choice.name])
         if not chosen:
             return self._run_empty(x)
@@ -165,6 +65,15 @@ class _Shared(Place):
         for option in chosen[1:]:
             y = y + self._run(option, x)
         return y / len(chosen) if self.choice.mean and len(chosen) > 1 else y
+
+    def computes_nothing(self) -> bool:
+        """Whether the route under way runs `Zero` here and no other option is looked at."""
+        route = current(self.choice.name)
+        if isinstance(route, Rows | Mixed) or (isinstance(route, Gating) and self.choice.name in route.gates):
+            return False
+        chosen = members(route.architecture[self.choice.name])
+        running = [self.options[str(option)] for option in chosen] if chosen else [self.empty]
+        return all(isinstance(option, Zero) for option in running)
 
     def _run(self, option: Any, x: Any, rows: Tensor | None = None) -> Tensor:
         own = x[option] if self.choice.kind == "inputs" else x
@@ -185,15 +94,29 @@ class _Shared(Place):
             return self._run_empty(x)
         return y / sum(on) if self.choice.mean else y
 
-    def _scattered(self, x: Any, route: _Rows) -> Tensor:
+    def _gated(self, x: Any, route: Gating) -> Tensor:
+        name = self.choice.name
+        gate, active = route.gates[name], str(route.architecture[name])
+        if not (torch.is_grad_enabled() and gate.requires_grad):
+            return self._run(active, x)
+        if not isinstance(x, Tensor):
+            raise ArchitectureError(f"choice '{name}' has gates and is given {type(x).__name__}; give it one tensor")
+        candidates = Candidates(
+            name, dict(self.options.items()), active, route.observed[name], Single(route.architecture)
+        )
+        inner = [route.gates[c] for c in sorted(self._within[active] & route.gates.keys())]
+        return gated(x, gate, candidates, inner, recompute=route.recompute)
+
+    def _scattered(self, x: Any, route: Rows) -> Tensor:
         whole: Tensor | None = None  # Σ of the options that every row takes
         parts: list[tuple[Tensor, Tensor]] = []
-        for option, rows, nested in zip(self.choice.options, route.taken[self.choice.name], self._nested):
+        for option, rows in zip(self.choice.options, route.taken[self.choice.name]):
             if rows is None:
                 term = self._run(option, x)
                 whole = term if whole is None else whole + term
             elif len(rows):
-                with _follow(route.narrowed(rows) if nested else route), _lone_row_explained(self.choice, option):
+                own = route.narrowed(rows) if self._within[str(option)] else route
+                with follow(own), _lone_row_explained(self.choice, option):
                     parts.append((rows, self._run(option, x, rows)))
         if self.choice.allows_empty and whole is None:
             none = (~route.codes[:, route.slices[self.choice.name]].any(1)).nonzero()[:, 0].to(route.device)
@@ -215,7 +138,7 @@ class _Shared(Place):
             _add_rows(y, rows, part.to(y.dtype))
         return y if count is None else y.div_(_spread_over(count, y))
 
-    def _count(self, route: _Rows) -> Tensor | None:
+    def _count(self, route: Rows) -> Tensor | None:
         """How many options each row takes, or None where every row takes one option."""
         chosen = route.codes[:, route.slices[self.choice.name]].sum(1).clamp_min(1)
         return None if int(chosen.max()) == 1 else chosen
@@ -291,22 +214,24 @@ class MetaGraph(nn.Module):
 
         Args:
             x: `[B, ...]`, or whatever the space's network takes (with `PerInstance`: tensors with rows first).
-            route: `Single`, `Mixture` or `PerInstance`; a bare `Architecture` is a `Single`.
+            route: `Single`, `Mixture`, `PerInstance` or `Gated`; a bare `Architecture` is a `Single`.
 
         Raises:
             ArchitectureError: the route does not fit the space or the batch.
         """
         if isinstance(route, PerInstance):
             return self._per_instance(x, route)
-        followed: _Following
+        followed: Following
         if isinstance(route, Mixture):
             followed = self._mixture(route)
+        elif isinstance(route, Gated):
+            followed = followed_gates(self.space, route)
         else:
             followed = Single(self.space.canonical(route.architecture if isinstance(route, Single) else route))
-        with _follow(followed):
+        with follow(followed):
             return self.net(x)
 
-    def _mixture(self, route: Mixture) -> _Mixed:
+    def _mixture(self, route: Mixture) -> Mixed:
         names = [choice.name for choice in self.space.choices]
         for name in (*route.weights, *route.architecture):
             if name not in names:
@@ -332,7 +257,7 @@ class MetaGraph(nn.Module):
                 raise ArchitectureError(
                     f"the mixture neither weighs nor sets choice '{choice.name}'; put it in its weights or architecture"
                 )
-        return _Mixed(route.weights, on, set_to)
+        return Mixed(route.weights, on, set_to)
 
     def _per_instance(self, x: Any, route: PerInstance) -> Any:
         given = route.architectures
@@ -346,7 +271,7 @@ class MetaGraph(nn.Module):
         else:
             codes = torch.stack([self.space.encode(architecture) for architecture in given])
         if bool((codes == codes[0]).all()):  # where all agree this is a Single, and costs what it costs
-            with _follow(Single(self.space.decode(codes[0]))):
+            with follow(Single(self.space.decode(codes[0]))):
                 return self.net(x)
         if not self._values:
             return self._follow_rows(x, codes, {}, first.device)
@@ -363,7 +288,7 @@ class MetaGraph(nn.Module):
         return torch.cat(parts).index_select(0, torch.cat(groups).argsort().to(first.device))
 
     def _follow_rows(self, x: Any, codes: Tensor, numbers: Mapping[str, Any], device: torch.device) -> Any:
-        with _follow(_Rows.of(codes, self.space.slices, numbers, device)):
+        with follow(Rows.of(codes, self.space.slices, numbers, device)):
             return self.net(x)
 
     def extract(self, architecture: Architecture) -> nn.Module:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from archipel.choose import Elastic
 from archipel.errors import SpaceError
-from archipel.metagraph import Slices, current_numbers
+from archipel.routes import Slices, current_numbers
 
 __all__ = ["batch_norm2d", "conv2d", "linear", "resize", "stack"]
 
