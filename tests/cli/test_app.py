@@ -22,7 +22,9 @@ def test_version(call):
     assert call("--version").out == "0.1.0\n"
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "latency build", "latency check", "latency show"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "latency build", "latency check", "latency measure", "latency show", "search proxylessnas"]
+)
 def test_every_command_has_help(call, command):
     ended = call(*command.split(), "--help")
     assert ended.code == 0
@@ -36,7 +38,7 @@ def test_every_command_has_help(call, command):
             "rnu",
             "unknown command 'rnu' (run, search, train, eval, latency, show, export, report, methods, spaces, tasks);",
         ),
-        ("latency bild", "unknown command 'bild' (build, check, show); did you mean 'build'?"),
+        ("latency bild", "unknown command 'bild' (build, check, measure, show); did you mean 'build'?"),
         ("spaces --jsn", "unknown option '--jsn' of 'archipel spaces'; did you mean '--json'?"),
         ("spaces --zzzzzz", "unknown option '--zzzzzz' of 'archipel spaces'; see 'archipel spaces --help'"),
         ("spaces extra", "'extra' is one word too many; see 'archipel spaces --help'"),
