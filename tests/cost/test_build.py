@@ -13,6 +13,8 @@ from torch import nn
 
 from archipel.choose import Choose
 from archipel.cost import Device, LatencyTable, TableSettings, build, check, measure_controller, measure_missing
+from archipel.cost.calibration import fit
+from archipel.cost.latency_table import Reference
 from archipel.cost.session import settle_norms
 from archipel.errors import OptionError, TableError
 from archipel.space import Space
@@ -41,10 +43,26 @@ def test_planted_latencies_are_recovered(table: LatencyTable) -> None:
     assert table.calibration.slope == pytest.approx(1, rel=1e-5)
 
 
-def test_nothing_judged_was_used(table: LatencyTable) -> None:
-    references = {reference.architecture.key for reference in table.references}
-    assert len(references) == len(table.references) == 24
-    assert references < table.seen
+def test_networks_are_judged_by_a_line_that_is_not_fitted_to_them(space: Space, device: Device) -> None:
+    rng = random.Random(0)
+    TICKER.noise = lambda: rng.gauss(1, 0.02)
+    try:
+        table = build(space, device, input_shape=(3, 4, 4), seed=1, clock=TICKER)
+    finally:
+        TICKER.noise = lambda: 1.0
+    calibrating, judged = table.references[:24], table.references[24:]
+    assert len({r.architecture for r in table.references}) == 24 + 30
+
+    def inside(references: tuple[Reference, ...]) -> list[float]:
+        return [sum(table.units[key].ms for key in table.keys(r.architecture)) for r in references]
+
+    line = fit(inside(calibrating), [r.ms for r in calibrating], base=table.base.ms)
+    pairs = list(zip(map(line.predict, inside(judged)), [r.ms for r in judged]))
+    assert pairs == [pytest.approx(pair) for pair in table.fidelity.pairs]
+    # Afterwards they join.
+    everyone = fit(inside(table.references), [r.ms for r in table.references], base=table.base.ms)
+    assert table.calibration == everyone != line
+    assert {r.architecture.key for r in table.references} < table.seen
     assert len(table.seen) >= 24 + 24 + 30
 
 
@@ -66,6 +84,19 @@ def test_check_tells_a_slow_machine_from_a_wrong_table(table: LatencyTable, devi
     assert judged.speed == pytest.approx(1.25, abs=0.01)
     assert judged.mape_uncorrected == pytest.approx(20, abs=1)
     assert judged.mape < 1
+    assert judged.chance == pytest.approx(0, abs=1e-9)
+
+
+def test_chance_is_what_rounds_differ_by(space: Space, device: Device) -> None:
+    rng = random.Random(0)
+    TICKER.noise = lambda: rng.gauss(1, 0.02)
+    try:
+        table = build(space, device, input_shape=(3, 4, 4), seed=1, clock=TICKER)
+    finally:
+        TICKER.noise = lambda: 1.0
+    # The parts of a network add up, so its own noise is a fraction of 2 %; its decile's over 100 rounds much less.
+    assert 0.01 < table.fidelity.chance < 0.4
+    assert "the measurements themselves are off by 0." in table.fidelity.sentence()
 
 
 def test_noise_is_in_the_interval_and_the_fidelity(space: Space, device: Device) -> None:

@@ -50,3 +50,6 @@ def test_json_round_trip_keeps_what_is_no_number() -> None:
     assert math.isnan(again.tau)
     assert again.pairs == judged.pairs
     assert again.mape == judged.mape
+    assert math.isnan(again.chance)
+    before = {key: value for key, value in judged.to_json().items() if key != "chance"}  # tables that did not say
+    assert math.isnan(Fidelity.from_json(before).chance)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 from collections import Counter
 
 import pytest
@@ -50,6 +52,17 @@ def test_spikes_in_most_samples_do_not_move_the_figure() -> None:
     timing = Timing(spiky)
     assert timing.ms == pytest.approx(2.0, rel=0.01)
     assert timing.low <= timing.ms <= timing.median <= timing.high
+
+
+def test_chance_is_half_of_what_odd_and_even_rounds_differ_by() -> None:
+    assert Timing((1.0, 1.2) * 10).chance == pytest.approx(0.1)
+    assert Timing((1.0,) * 5).chance == 0
+    assert math.isnan(Timing((1.0,)).chance)
+    rng = random.Random(2)
+    timings = [Timing(tuple(rng.gauss(1, 0.1) for _ in range(100))) for _ in range(400)]
+    typical = statistics.fmean(t.ms for t in timings)
+    errors = [abs(t.ms / typical - 1) for t in timings]
+    assert statistics.fmean(t.chance for t in timings) == pytest.approx(statistics.fmean(errors), rel=0.15)
 
 
 def test_own_time_leaves_waiting_out_and_never_exceeds_the_wall() -> None:

@@ -39,9 +39,9 @@ class TableSettings:
     probed: int = 24
     """Fewest networks measured unit by unit."""
     calibrating: int = 24
-    """Networks the line is fitted to; 24 support an interval of 96 %."""
+    """Networks the line is fitted to when it is judged; 24 support an interval of 96 %."""
     held_out: int = 30
-    """Networks the table is judged on."""
+    """Networks the table is judged on; afterwards they join the calibration."""
     rounds: int = 100
     """Timed passes of each network; the figure kept is their lower decile. Two sessions with 40 passes differed by
     1.2 % a network, with 100 by 0.7 %, with 200 by 0.6 %, on a machine whose speed drifted by a third."""
@@ -69,8 +69,9 @@ def build(
 ) -> LatencyTable:
     """Measure the latency table of a space on a device.
 
-    Three sets of random architectures are built and take turns in one session: some with a probe on every part
-    (the entries), some whole (the calibration), some whole that are never used but to judge the result.
+    Three sets of random architectures are built and take turns in one session: some part by part (the entries), some
+    whole (the calibration), some whole to judge the result. Once it is judged, and the figures are fixed, the last
+    join the calibration.
 
     Args:
         input_shape: `[C, H, W]` of an image.
@@ -127,13 +128,22 @@ def build(
     lacking = [a for a in (*calibrating, *held_out) if table.missing(a)]
     if lacking:
         table = measure_missing(table, device, lacking, seed=seed, progress=progress, clock=clock)
-    entries = [sum(table.units[key].ms for key in table.keys(r.architecture)) for r in references]
     if not device.backend.hooks:  # what stands outside the parts is what their sum lacks of whole networks
-        table = replace(table, base=_unit([max(r.ms - inside, 0.0) for r, inside in zip(references, entries)]))
-    table = replace(table, calibration=fit(entries, [r.ms for r in references], base=table.base.ms))
-    judged = _judge(table, whole[len(calibrating) :], settings.level, drawn)
+        table = replace(table, base=_unit([max(r.ms - _inside(table, r), 0.0) for r in references]))
+    judged = _judge(_calibrated(table, references), whole[len(calibrating) :], settings.level, drawn)
     progress.say(judged.sentence())
-    return replace(table, fidelity=judged)
+    # Judged, they may join: twice the networks halve what chance has in the line and in the width of intervals.
+    joined = tuple(Reference(child.architecture, child.ms) for child in whole)
+    return replace(_calibrated(table, joined), fidelity=judged)
+
+
+def _calibrated(table: LatencyTable, references: tuple[Reference, ...]) -> LatencyTable:
+    line = fit([_inside(table, r) for r in references], [r.ms for r in references], base=table.base.ms)
+    return replace(table, calibration=line, references=references)
+
+
+def _inside(table: LatencyTable, reference: Reference) -> float:
+    return sum(table.units[key].ms for key in table.keys(reference.architecture))
 
 
 def check(
@@ -151,7 +161,8 @@ def check(
 ) -> Fidelity:
     """Judge a table on fresh networks, which it was neither made nor judged with before.
 
-    Eight of its calibration networks are measured again among them, to tell how fast the machine is now.
+    Some of its calibration networks are measured again among them, one to four fresh ones and at least eight, to tell
+    how fast the machine is now.
 
     Args:
         rounds: timed passes of each network.
@@ -177,7 +188,7 @@ def check(
             "its fidelity is what the build reported"
         )
     table = measure_missing(table, device, fresh, seed=seed, progress=progress, clock=clock)
-    references = _speed_references(table)
+    references = _speed_references(table, max(8, networks // 4))
     nursery = Nursery(table.space, device, (table.batch, *table.input_shape), seed)
     _, whole, _ = measure_children(
         nursery,
@@ -295,6 +306,7 @@ def _judge(table: LatencyTable, children: Sequence[Measured], level: float, draw
         nominal=level,
         drawn=drawn,
         speed=speed,
+        chance=statistics.fmean(child.chance for child in children),
     )
 
 

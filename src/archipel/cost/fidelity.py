@@ -44,6 +44,10 @@ class Fidelity:
     coverage_uncorrected: float = float("nan")
     """`coverage` of the intervals as they stand."""
 
+    chance: float = float("nan")
+    """Mean error of the measured figures themselves, per cent (`Timing.chance`): what even a perfect table would show
+    as `mape`."""
+
     def sentence(self) -> str:
         """The figures in words, for a person."""
         told = (
@@ -51,11 +55,13 @@ class Fidelity:
             f"{self.median_error:.1f}, worst {self.worst_error:.1f}), Kendall's τ {self.tau:.2f}, "
             f"{self.coverage:.0f} % inside their {self.nominal:.0f} % interval"
         )
+        if self.chance == self.chance:
+            told += f"; the measurements themselves are off by {self.chance:.1f} %"
         if self.speed == 1:
             return told
         return (
-            f"{told}, at the machine's present speed: known networks timed beside them take {self.speed:.2f} × what "
-            f"they took then (mean error without that correction {self.mape_uncorrected:.1f} %, inside "
+            f"{told}. All at the machine's present speed: known networks timed beside them take {self.speed:.2f} × "
+            f"what they took then (mean error without that correction {self.mape_uncorrected:.1f} %, inside "
             f"{self.coverage_uncorrected:.0f} %)"
         )
 
@@ -79,6 +85,7 @@ def score(
     nominal: float,
     drawn: str = "uniform",
     speed: float = 1.0,
+    chance: float = float("nan"),
 ) -> Fidelity:
     """Judge predictions.
 
@@ -88,6 +95,7 @@ def score(
         margin: relative half-width of the predicted intervals.
         nominal: share of networks that should be inside, 0 to 1.
         speed: time the machine takes now for what took 1 when the table was measured.
+        chance: mean relative error of the measured figures by chance.
     """
     p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
     errors = 100 * np.abs(p * speed / m - 1)
@@ -104,6 +112,7 @@ def score(
         speed=speed,
         mape_uncorrected=float((100 * np.abs(p / m - 1)).mean()),
         coverage_uncorrected=float(100 * np.mean(np.abs(m / p - 1) <= margin)),
+        chance=100 * chance,
     )
 
 

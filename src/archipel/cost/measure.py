@@ -131,6 +131,15 @@ class Timing:
         return min(self.samples)
 
     @property
+    def chance(self) -> float:
+        """How far `ms` may be off by chance, as a share of it: half of what odd and even rounds differ by, which for
+        independent rounds is as large on average as the error itself. NaN for a single round."""
+        if len(self.samples) < 2:
+            return float("nan")
+        even, odd = quiet(self.samples[::2]), quiet(self.samples[1::2])
+        return abs(float(even - odd)) / (2 * self.ms) if self.ms else 0.0
+
+    @property
     def high(self) -> float:
         """The upper decile: how far other work on the machine reached."""
         return float(np.quantile(self.samples, 0.9))

@@ -34,6 +34,8 @@ class Measured:
     were timed."""
     units: dict[str, float]
     """Milliseconds by key of `archipel.cost.units`; empty for a child that was timed whole."""
+    chance: float = float("nan")
+    """See `Timing.chance`; NaN where only its parts were timed."""
 
 
 class Nursery:
@@ -149,7 +151,8 @@ def measure_children(
         progress=progress,
         title=title,
     )
-    measured = [Measured(a, timings[f"whole {i}"].ms, {}) for i, a in enumerate(whole)]
+    timed = [(a, timings[f"whole {i}"]) for i, a in enumerate(whole)]
+    measured = [Measured(architecture, timing.ms, {}, timing.chance) for architecture, timing in timed]
     return parts.measured(timings, rounds), measured, rounds
 
 
