@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
+import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -428,6 +431,48 @@ class TestRoute:
         graph.requires_grad_(False)
         frozen = learnt_three(graph, "k1", True)
         assert all(torch.equal(frozen[name], whole[name]) for name in whole)
+
+    def test_a_bypass_without_gates_is_its_input(self) -> None:
+        graph, x = (
+            MetaGraph(Space(lambda choose: residual(choose.op("c", {"k1": lambda: ConvBN(3, 3), "z": Zero})))),
+            images(),
+        )
+        assert graph(x, Gated(Architecture(c="z"), {})) is x
+
+    def test_the_way_back_may_be_another_threads(self) -> None:
+        """As on a GPU: there is no route under way there, and gradients are on."""
+        graph = grown(three)
+        here = learnt_three(graph, "k3", True)
+        gates = gates_of(graph.space)
+        y = graph(images(), Gated(all_set_to(graph, "k3"), gates))
+        thread = threading.Thread(target=(y * torch.arange(4, dtype=torch.float64)).sum().backward)
+        thread.start()
+        thread.join()
+        assert all(torch.equal(gate.grad, here[name]) for name, gate in gates.items())
+
+    @BOTH
+    @pytest.mark.parametrize("goes_back", [True, False])
+    def test_nothing_is_kept_longer_than_the_output(self, recompute: bool, goes_back: bool) -> None:
+        """No circle of references: what is kept for the backward pass is freed at once, not at the next collection."""
+
+        class Box:
+            def __init__(self, tensor: Tensor) -> None:
+                self.tensor = tensor.detach()  # with its history it would be a circle itself
+                kept.append(weakref.ref(self))
+
+        graph, kept = grown(three), []
+        gc.collect()
+        gc.disable()
+        try:
+            with saved_tensors_hooks(Box, lambda box: box.tensor):
+                y = graph(images(), Gated(all_set_to(graph, "k3"), gates_of(graph.space), recompute=recompute))
+            assert sum(ref() is not None for ref in kept) > 10
+            if goes_back:
+                y.sum().backward()
+            del y
+            assert not any(ref() for ref in kept)
+        finally:
+            gc.enable()
 
     def test_a_second_way_back(self) -> None:
         graph, gates = grown(three), {"c0": torch.zeros(4, dtype=torch.float64, requires_grad=True)}
