@@ -16,7 +16,7 @@ from cyclopts import App
 
 from archipel.cli.app import app
 from archipel.recipes import instanas, proxylessnas
-from archipel.report.page import WATCHED
+from archipel.report.instance_page import WATCHED
 from archipel.space import Space
 from archipel.spaces import resolve
 

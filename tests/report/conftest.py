@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +252,223 @@ def build(
     return folder
 
 
+KERNELS = ["k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6"]
+
+
+def likeliest(
+    choices: list[dict[str, Any]], shares: dict[str, np.ndarray], costs: dict[str, np.ndarray]
+) -> list[tuple[float, float, dict[str, str]]]:
+    """(cost, log-probability, architecture) from the cheapest to the likeliest, each better than all before it; costs
+    within a hundredth of a millisecond count as one."""
+    front: list[tuple[float, float, dict[str, str]]] = [(0.05, 0.0, {})]
+    for choice in choices:
+        name = choice["name"]
+        grown = [
+            (cost + float(ms), chance + float(np.log(share)), {**taken, name: option})
+            for cost, chance, taken in front
+            for option, ms, share in zip(choice["options"], costs[name], shares[name])
+        ]
+        grown.sort(key=lambda one: (round(one[0], 2), -one[1]))
+        front = []
+        for one in grown:
+            if not front or one[1] > front[-1][1]:
+                front.append(one)
+    return front
+
+
+def perturbed(
+    best: tuple[float, float, dict[str, str]],
+    choices: list[dict[str, Any]],
+    shares: dict[str, np.ndarray],
+    costs: dict[str, np.ndarray],
+    limit: float,
+) -> tuple[float, float, dict[str, str]]:
+    """The first architecture one step away that is within the limit, or the best itself."""
+    cost, chance, taken = best
+    for choice in choices:
+        name, options = choice["name"], choice["options"]
+        now = options.index(taken[name])
+        for i, option in enumerate(options):
+            changed = cost + float(costs[name][i] - costs[name][now])
+            if i != now and changed <= limit:
+                return changed, chance + float(np.log(shares[name][i] / shares[name][now])), {**taken, name: option}
+    return best
+
+
+def build_search(
+    folder: Path,
+    *,
+    devices: Iterable[str] = ("cpu", "hw_tables.json:pixel3"),
+    published: Iterable[str] = ("hw_tables.json:pixel3",),
+    layers: int = 12,
+    budgets: int = 3,
+    seeds: int = 3,
+    epochs: int = 24,
+    curves: bool = True,
+) -> Path:
+    """Write the run folder of a ProxylessNAS search; without `curves` it is drawn faster."""
+    rng = np.random.default_rng(1)
+    labels, elsewhere = list(devices), set(published)
+    folder.mkdir(parents=True, exist_ok=True)
+    choices = [
+        {"name": f"b{i + 1}", "kind": "op", "options": [*KERNELS, "zero"][: 6 if i % 4 == 0 else 7], "empty": None}
+        for i in range(layers)
+    ]
+    t = np.linspace(0, 1, epochs)
+    points, searches, tables = [], [], []
+    for number, label in enumerate(labels):
+        slow, here = 1 + 0.8 * number, label not in elsewhere
+        costs = {c["name"]: slow * rng.uniform(0.02, 0.09, len(c["options"])) for c in choices}
+        for c in choices:
+            if c["options"][-1] == "zero":
+                costs[c["name"]][-1] = 0.0
+        least, whole = (0.05 + sum(float(end(row)) for row in costs.values()) for end in (np.min, np.max))
+        limits = [least + share * (whole - least) for share in np.linspace(0.25, 0.65, budgets)]
+        found: dict[float, list[float]] = {limit: [] for limit in limits}
+        for seed in range(seeds):
+            logits = {c["name"]: rng.normal(0, 1.3, len(c["options"])) for c in choices}
+            shares = {name: np.exp(row) / np.exp(row).sum() for name, row in logits.items()}
+            front = likeliest(choices, shares, costs)
+            derived = []
+            for place, limit in enumerate(limits):
+                *_, top = (one for one in front if 1.04 * one[0] <= limit)
+                ms, chance, architecture = top if seed == 0 else perturbed(top, choices, shares, costs, limit / 1.04)
+                found[limit].append(ms)
+                derived.append(
+                    {
+                        "budget_ms": limit,
+                        "architecture": architecture,
+                        "table_ms": ms,
+                        "low_ms": 0.96 * ms,
+                        "high_ms": 1.04 * ms,
+                        "log_probability": chance,
+                        "inherited_accuracy": 0.7 + 0.05 * place + 0.01 * seed,
+                        "candidates": 16,
+                        "likeliest": {
+                            "architecture": top[2],
+                            "table_ms": top[0],
+                            "log_probability": top[1],
+                            "exact": place != 1 or seed != 1,
+                        },
+                    }
+                )
+            curve = {
+                "epoch": list(range(epochs)),
+                "loss": (2.1 * np.exp(-3 * t) + 0.4 + rng.normal(0, 0.02, epochs)).tolist(),
+                "arch_loss": [None, *(2.2 * np.exp(-2.6 * t) + 0.5 + rng.normal(0, 0.03, epochs)).tolist()[1:]],
+                "objective": [None, *(2.4 * np.exp(-2.6 * t) + 0.5).tolist()[1:]],
+                "entropy": [None, *(1.9 - 1.2 * t**1.5 + rng.normal(0, 0.02, epochs)).tolist()[1:]],
+                "confidence": [None, *(0.16 + 0.5 * t**1.5 + rng.normal(0, 0.01, epochs)).tolist()[1:]],
+                "expected_cost": [None, *(whole * (0.62 - 0.13 * t + rng.normal(0, 0.01, epochs))).tolist()[1:]],
+                "argmax_cost": [None, *(whole * (0.6 - 0.08 * t + rng.normal(0, 0.04, epochs))).tolist()[1:]],
+                "signal_to_noise": [None, *(0.07 + 0.3 / (1 + 9 * t) + rng.normal(0, 0.02, epochs)).tolist()[1:]],
+                "val_accuracy": (0.9 - 0.7 * np.exp(-5 * t) + rng.normal(0, 0.01, epochs)).tolist(),
+            }
+            searches.append(
+                {
+                    "target": label,
+                    "seed": seed,
+                    **(curve if curves else {}),
+                    "derived": derived,
+                    "argmax": {"architecture": front[-1][2], "table_ms": front[-1][0]},
+                    "pareto": [[cost, chance] for cost, chance, _ in front],
+                    "pareto_size": 812 + seed,
+                    "probabilities": {name: row.tolist() for name, row in shares.items()},
+                }
+            )
+        for place, limit in enumerate(limits):
+            table_ms = np.array(found[limit])
+            best = 0.90 + 0.022 * place
+            for kind, worse in (("proxylessnas", 0.0), ("random_architecture", 0.021), ("mobilenet_v2", 0.012)):
+                ms = (table_ms if worse == 0.0 else 0.97 * limit) + rng.normal(0, 0.012 * slow, seeds)
+                mobile = kind == "mobilenet_v2"
+                points.append(
+                    {
+                        "name": f"{label}, {limit:.3g} ms",
+                        "kind": kind,
+                        "target": label,
+                        "budget_ms": limit,
+                        "accuracy": estimate(best - worse + rng.normal(0, 0.004, seeds)),
+                        "val_accuracy": estimate(best - worse + rng.normal(0, 0.004, seeds)),
+                        "table_ms": None if mobile else estimate(ms),
+                        "measured_ms": estimate(1.03 * ms) if here else None,
+                        "over_budget": estimate(1.03 * ms / limit - 1) if here else None,
+                        "madds": estimate(4e7 * ms / slow),
+                        "parameters": 180000 + 90000 * place,
+                        "note": None,
+                    }
+                )
+        pairs = [[p, p * (1 + e)] for p, e in zip(rng.uniform(0.3, 1.1, 24) * slow, rng.normal(0, 0.03, 24))]
+        fidelity = {
+            "n": 24, "mape": 2.4, "median_error": 2.0, "worst_error": 6.1, "tau": 0.93, "coverage": 92.0,
+            "nominal": 90.0, "pairs": pairs, "drawn": "uniform", "speed": 1.0, "mape_uncorrected": 2.4,
+            "coverage_uncorrected": 92.0,
+        }  # fmt: skip
+        tables.append(
+            {
+                "target": label,
+                "published": not here,
+                "batch": 1 + 31 * number,
+                "fingerprint": {"model": "some CPU"} if here else {},
+                "budgets_ms": limits,
+                "fidelity": fidelity if here else None,
+            }
+        )
+    middle = budgets // 2
+    cross = {
+        "targets": labels,
+        "measured": [label not in elsewhere for label in labels],
+        "rows": [
+            {
+                "target": label,
+                "budget_ms": tables[i]["budgets_ms"][middle],
+                "accuracy": estimate(0.92 + 0.003 * i + rng.normal(0, 0.003, seeds)),
+                "ms": {
+                    other: estimate((0.5 + 0.3 * j) * (1 + 0.14 * (i != j)) + rng.normal(0, 0.006, seeds))
+                    for j, other in enumerate(labels)
+                },
+            }
+            for i, label in enumerate(labels)
+        ],
+    }
+    result = {
+        "schema": 1,
+        "method": "proxylessnas",
+        "title": "ProxylessNAS on digits",
+        "command": "archipel search proxylessnas --preset digits --device cpu --out runs/search",
+        "preset": "digits",
+        "started": "2026-01-05T10:00:00",
+        "finished": "2026-01-05T10:41:12",
+        "seconds": 2472.4,
+        "stages": [{"name": "latency-cpu", "seconds": 41.5}, {"name": "search-cpu-0", "seconds": 404.0}],
+        "environment": {"python": "3.13.1", "torch": "2.13.0", "cpu": "x86-64", "threads": 1, "commit": "abc1234"},
+        "task": {
+            "name": "digits",
+            "classes": [str(i) for i in range(10)],
+            "input_shape": [1, 8, 8],
+            "splits": {"train": 1000, "arch": 300, "val": 200, "test": 297},
+            "chance": 0.1,
+            "skipped": [],
+        },
+        "space": {"name": "proxyless", "options": {"width": 0.5}, "size": str(7**layers), "choices": choices},
+        "device": {"name": ", ".join(labels), "threads": 1},
+        "points": points,
+        "awareness": {
+            "sentence": "Over all budgets, the networks found have a test accuracy of +2.1 points against random "
+            "architectures of the same latency (95 % interval +1.4 to +2.8: a real gain).",
+            "rows": [],
+        },
+        "specialisation": cross if len(labels) > 1 else None,
+        "searches": searches,
+        "tables": tables,
+        "alarms": [],
+        "fidelity": tables[0]["fidelity"] or {},
+    }
+    (folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (folder / "config.yaml").write_text("preset: digits\nseeds: 3\n", encoding="utf-8")
+    return folder
+
+
 def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
     """Rewrite result.json after `edit` changed it."""
     file = folder / "result.json"
@@ -285,3 +504,69 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = build(tmp_path_factory.mktemp("report") / "run")
     write(folder)
     return folder
+
+
+@pytest.fixture
+def make_search(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the run folder of a search; keyword arguments as `build_search`."""
+    return lambda **options: build_search(tmp_path / "search", **options)
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a search on two devices with its report written, shared: read it, do not change it."""
+    from archipel.report import write
+
+    folder = build_search(tmp_path_factory.mktemp("report") / "search")
+    write(folder)
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, their addresses, and whether every tag that was opened is closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "input", "link", "hr"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+        self.unnamed: list[str] = []
+        self.ids: list[str] = []
+        self.stack: list[str] = []
+        self.wrong: list[str] = []
+        self.feed(html)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note(tag, dict(attrs))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note(tag, dict(attrs))
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.stack or self.stack.pop() != tag:
+            self.wrong.append(tag)
+
+    def _note(self, tag: str, attributes: dict[str, str | None]) -> None:
+        self.addresses += [v or "" for k, v in attributes.items() if k in ("src", "href", "xlink:href", "srcset")]
+        if attributes.get("id"):
+            self.ids.append(attributes["id"] or "")
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append(tag)
+        spoken = {"img": "alt", "svg": "aria-label"}.get(tag)
+        if spoken and spoken not in attributes and attributes.get("aria-hidden") != "true":
+            self.unnamed.append(tag)
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[[str], Page]:
+    """Reads a page's tags."""
+    return Page
+
+
+@pytest.fixture(scope="session")
+def visible() -> Callable[[str], str]:
+    """A page without its styles and scripts."""
+    return lambda html: re.sub(r"<(style|script)\b.*?</\1>", "", html, flags=re.DOTALL)

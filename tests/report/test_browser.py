@@ -43,16 +43,19 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     assert faults == []
 
 
-@pytest.mark.parametrize("width", [1280, 375, 360])
+@pytest.mark.parametrize("width", [1280, 390, 360])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_sideways_scroll(width: int, scheme: str, finished: Path, visit: Callable[..., Any]) -> None:
-    page = visit(finished / "report.html", width, color_scheme=scheme)
+@pytest.mark.parametrize(("run", "figures"), [("finished", 20), ("searched", 13)])
+def test_no_sideways_scroll(
+    run: str, figures: int, width: int, scheme: str, request: pytest.FixtureRequest, visit: Callable[..., Any]
+) -> None:
+    page = visit(request.getfixturevalue(run) / "report.html", width, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(16, 21, 27)")
     visible = page.locator(".plot svg[role=img]:visible")
-    assert visible.count() == 20
+    assert visible.count() == figures
     smallest = page.evaluate(
         """() => Math.min(...[...document.querySelectorAll('.plot svg')].filter((svg) => svg.clientWidth)
              .map((svg) => 10.5 * svg.clientWidth / svg.viewBox.baseVal.width))"""
@@ -146,3 +149,38 @@ def test_harmful_names_stay_text(make_run: Callable[..., Path], visit: Callable[
     for i in range(0, 20, 3):
         page.locator(".gallery button").nth(i).click()
     assert page.title() == "InstaNAS on digits · Archipel"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_search_is_read_without_scripts(width: int, scheme: str, searched: Path, visit: Callable[..., Any]) -> None:
+    page = visit(searched / "report.html", width, java_script_enabled=False, color_scheme=scheme)
+    closed = page.locator("#gates details").nth(4)
+    assert closed.locator("table").first.is_hidden()
+    closed.locator("summary").click()
+    assert closed.locator("table").first.is_visible()
+    assert "zero" in closed.locator(".nets").inner_text()
+
+
+def test_texts_of_a_search_lie_inside_their_figures(searched: Path, visit: Callable[..., Any]) -> None:
+    for width in (1280, 390):
+        page = visit(searched / "report.html", width)
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        clipped = page.evaluate(
+            """() => [...document.querySelectorAll('.plot svg[role=img]')].filter((svg) => svg.clientWidth)
+                 .flatMap((svg) => [...svg.querySelectorAll('text')].filter((text) => {
+                   const a = svg.getBoundingClientRect(), b = text.getBoundingClientRect();
+                   return b.left < a.left - 2 || b.right > a.right + 2 || b.top < a.top - 2 || b.bottom > a.bottom + 2;
+                 }).map((text) => text.textContent))"""
+        )
+        assert clipped == []
+
+
+def test_rows_of_map_and_networks_are_level(searched: Path, visit: Callable[..., Any]) -> None:
+    page = visit(searched / "report.html")
+    tops = page.evaluate(
+        """() => ['.map', '.nets'].map((name) => [...document.querySelector(name).querySelectorAll('tbody tr')]
+             .map((row) => row.getBoundingClientRect().top))"""
+    )
+    assert len(tops[0]) == len(tops[1]) == 12
+    assert tops[0] == pytest.approx(tops[1], abs=3)

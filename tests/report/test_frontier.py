@@ -1,14 +1,10 @@
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from archipel.errors import OptionError, RunError
-from archipel.report import frontier_svg, save_frontier
-from archipel.report.frontier import headline, panels, short_name, undominated
+from archipel.report.frontier import View, headline, short_name, undominated, verdict, views
 from archipel.report.run_folder import Point, interval, read
 
 
@@ -32,10 +28,18 @@ def test_short_name(name: str, kind: str, short: str) -> None:
     assert short_name(Point(name, kind, {}, None, None)) == short
 
 
+def test_name_of_a_device_is_kept_whole() -> None:
+    assert (
+        short_name(Point("cuda:0@32, 0.4 ms", "proxylessnas", {}, None, None, "cuda:0@32", 0.4)) == "cuda:0@32, 0.4 ms"
+    )
+
+
 def test_undominated() -> None:
     points = [at("A", "instanas", 0.9, 2), at("B", "instanas", 0.8, 1), at("x", "mobilenet_v2", 0.9, 2)]
-    assert undominated(points, "table_ms") == (["B"], 2)
+    assert undominated(points, "table_ms") == ([points[1]], 2)
     assert undominated(points, "measured_ms") == ([], 0)
+    ours = [at("a", "proxylessnas", 0.9, 2), at("r", "random_architecture", 0.8, 2)]
+    assert undominated(ours, "table_ms") == ([ours[0]], 1)
 
 
 def test_headline_says_ranges(finished: Path) -> None:
@@ -46,52 +50,52 @@ def test_headline_says_ranges(finished: Path) -> None:
     assert "comparing means" in sentences[2]
 
 
-def test_panels_name_what_is_outside(finished: Path) -> None:
-    made = panels(read(finished))
-    assert [p.title for p in made] == ["Table latency", "Measured, batch 1", "Measured, batch 128"]
-    assert "Outside the frame: random policy" in made[0].sentence
-    assert "random policy" not in made[0].svg
+def test_one_view_a_device(searched: Path) -> None:
+    run = read(searched)
+    here, elsewhere = views(run.result, run.points)
+    assert (here.figure, here.title, here.how) == ("measured_ms", "cpu", "measured")
+    assert (elsewhere.figure, elsewhere.title) == ("table_ms", "hw_tables.json:pixel3 (published table)")
+    assert here.budgets_ms == pytest.approx(tuple(run.result["tables"][0]["budgets_ms"]))
+    assert {p.target for p in elsewhere.points} == {"hw_tables.json:pixel3"}
+    assert (here.without, elsewhere.without) == ((), ("MobileNetV2",))
+    assert "no baseline with a latency there" in str(verdict(elsewhere))
 
 
-def test_own_points_stay_inside_however_far(make_run: Callable[..., Path], edit: Callable[..., Path]) -> None:
-    def slow(result: dict[str, Any]) -> None:
-        for p in result["points"]:
-            if p["kind"] == "instanas" and p["name"] in "AB":
-                p["table_ms"] = {"values": [90.0], "mean": 90.0, "low": 90.0, "high": 90.0}
-
-    made = panels(read(edit(make_run(images=10, layers=2, seeds=1, curves=False), slow)))
-    assert ">A</text>" in made[0].svg
-    assert "A (90" not in made[0].sentence
+def test_devices_stand_in_the_order_of_the_tables(searched: Path) -> None:
+    run = read(searched)
+    turned = {"tables": run.result["tables"][::-1]}
+    assert [view.target for view in views(turned, run.points)] == ["hw_tables.json:pixel3", "cpu"]
+    assert [view.target for view in views({}, run.points)] == ["cpu", "hw_tables.json:pixel3"]
 
 
-def test_a_huge_interval_is_cut_and_said(make_run: Callable[..., Path], edit: Callable[..., Path]) -> None:
-    def wide(result: dict[str, Any]) -> None:
-        result["points"][0]["accuracy"] |= {"low": -3.0, "high": 5.0}
-
-    made = panels(read(edit(make_run(images=10, layers=2, curves=False), wide)))
-    assert "Bars that end at the frame go on beyond it." in made[0].sentence
-
-
-def test_picture_alone(finished: Path, tmp_path: Path) -> None:
-    svg = save_frontier(finished, tmp_path / "frontier.svg").read_text(encoding="utf-8")
-    ET.fromstring(svg)
-    assert "var(--" not in svg
-    assert "#01fe" not in svg
-    assert "#ffffff" in svg
-    with Image.open(save_frontier(finished, tmp_path / "frontier.png")) as picture:
-        assert picture.width > 1500
+def test_headline_of_a_search(searched: Path) -> None:
+    here, elsewhere, pooled = headline(read(searched))
+    assert here.startswith("For cpu, 3 ProxylessNAS networks: 9")
+    assert ", measured, at " in here
+    assert here.endswith(" % of their budgets.")
+    assert elsewhere.endswith("per image, by the published table.")
+    assert pooled.startswith(
+        "No baseline with a known latency is both as fast and as accurate as 6 of these 6 networks"
+    )
 
 
-def test_picture_needs_points_and_a_known_ending(
-    make_run: Callable[..., Path], edit: Callable[..., Path], tmp_path: Path
-) -> None:
-    folder = make_run(images=5, layers=2, seeds=1, epochs=2)
-    with pytest.raises(OptionError, match=r"use \.svg or \.png"):
-        save_frontier(folder, tmp_path / "frontier.jpg")
+def test_headline_of_one_network(make_search: Callable[..., Path]) -> None:
+    one, told = headline(read(make_search(devices=("cpu",), budgets=1, layers=4, seeds=1, curves=False)))
+    assert one.startswith("For cpu, 1 ProxylessNAS network: ")
+    assert one.endswith(" % of its budget.")
+    assert told.startswith("In measured time on cpu no baseline is both as fast and as accurate as the network for ")
 
-    def no_points(result: dict[str, Any]) -> None:
-        result["points"] = []
 
-    edit(folder, no_points)
-    with pytest.raises(RunError):
-        frontier_svg(read(folder).result)
+def test_a_beaten_search_says_so() -> None:
+    rows = [at("a", "proxylessnas", 0.8, 2), at("b", "mobilenet_v2", 0.9, 1)]
+    assert "every variant is matched" in str(verdict(View("table_ms", "", "", "", rows)))
+    assert "every network is matched" in str(verdict(View("table_ms", "", "", "", rows, "cpu")))
+    assert verdict(View("table_ms", "", "", "", rows[:1])) is None
+
+
+def test_no_network_of_its_own(make_search: Callable[..., Path], edit: Callable[..., Path]) -> None:
+    def only_controls(result: dict[str, Any]) -> None:
+        result["points"] = [p for p in result["points"] if p["kind"] != "proxylessnas"]
+
+    folder = edit(make_search(layers=4, seeds=1, curves=False), only_controls)
+    assert headline(read(folder)) == ["This run has no network of its own with both an accuracy and a latency."]

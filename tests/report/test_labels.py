@@ -1,7 +1,7 @@
 import numpy as np
 
 from archipel.report import theme
-from archipel.report.labels import Label, overlap, place
+from archipel.report.labels import Label, overlap, place, uprights
 
 
 def test_overlap() -> None:
@@ -23,3 +23,14 @@ def test_labels_do_not_cover_each_other() -> None:
     for i, a in enumerate(boxes):
         for b in boxes[:i]:
             assert overlap((a.x0 + 1, a.y0 + 2, a.x1 - 1, a.y1 - 2), (b.x0, b.y0, b.x1, b.y1)) < 8
+
+
+def test_names_of_upright_lines_stand_side_by_side_where_close() -> None:
+    fig = theme.figure(400, 300)
+    ax = theme.axes(fig, theme.LIGHT)
+    ax.set_xlim(0, 1)
+    uprights(ax, theme.LIGHT, [("far", 0.9), ("b", 0.21), ("a", 0.2)])
+    assert len(ax.lines) == 3
+    assert [text.get_text() for text in ax.texts] == ["a b", "far"]
+    uprights(ax, theme.LIGHT, [("unnamed", 0.5)], named=False)
+    assert (len(ax.lines), len(ax.texts)) == (4, 2)

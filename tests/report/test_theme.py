@@ -59,3 +59,9 @@ def test_ids_of_two_figures_differ() -> None:
 def test_unknown_kind_has_a_look() -> None:
     look = theme.kind("a_new_kind")
     assert (look.label, look.colour) == ("a new kind", "soft")
+    assert not look.ours
+
+
+def test_every_run_has_one_kind_of_its_own() -> None:
+    assert [look.name for look in theme.KINDS.values() if look.ours] == ["instanas", "proxylessnas"]
+    assert all(look.noun for look in theme.KINDS.values() if look.ours)

@@ -28,6 +28,16 @@ from archipel.report.run_folder import Interval
         (wording.spread(None), "–"),
         (wording.spread(Interval(0.97, 0.96, 0.98, (0.96, 0.98)), scale=100), "97.0 ± 1.0"),
         (wording.spread(Interval(0.97, 0.97, 0.97, (0.97,)), scale=100), "97.0"),
+        (wording.spread(Interval(0.02, 0.01, 0.03, (0.01, 0.03)), scale=100, sign=True), "+2.0 ± 1.0"),
+        (wording.spread(Interval(-0.02, -0.02, -0.02, (-0.02,)), scale=100, sign=True), "−2.0"),
+        (wording.spread(Interval(-0.0002, -0.0002, -0.0002, (-0.0002,)), scale=100, sign=True), "0.0"),
+        (wording.spread_ms(None), "–"),
+        (wording.spread_ms(Interval(0.05541, 0.05441, 0.05641, (0.0, 0.1))), "0.0554 ± 0.0010"),
+        (wording.spread_ms(Interval(0.41273, 0.4, 0.4, (0.4,))), "0.413"),
+        (wording.spread_ms(Interval(123.4, 123.4, 123.4, (123.4,))), "123"),
+        (wording.ranges([]), ""),
+        (wording.ranges([2]), "2"),
+        (wording.ranges([3, 7, 8, 9, 12]), "3, 7–9, 12"),
     ],
 )
 def test_wording(made: str, text: str) -> None:

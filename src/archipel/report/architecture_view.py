@@ -1,4 +1,4 @@
-"""The data behind the view of one image's architecture; the drawing itself is `templates/script.js`."""
+"""The data behind the view of one image's architecture; the drawing itself is `templates/gallery.js`."""
 
 from __future__ import annotations
 

@@ -1,19 +1,57 @@
-"""How well the latency table predicts what the device measures."""
+"""How well a latency table predicts what the device measures."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from archipel.report import theme
 from archipel.report.run_folder import RunFolder, is_number
+from archipel.report.search_run import Target
 from archipel.report.wording import milliseconds
 
-__all__ = ["facts", "panel"]
+__all__ = ["Judged", "facts", "judged", "panel", "run_table"]
+
+_NOTHING = "The run holds no measured architectures to compare the table with."
 
 
-def facts(run: RunFolder) -> list[tuple[str, str]]:
-    """(what, value) for each number of the comparison that the run holds."""
+@dataclass(frozen=True)
+class Judged:
+    """One latency table: its numbers, its picture, or why there are none."""
+
+    name: str | None
+    """Device; None where a run knows but one."""
+    facts: list[tuple[str, str]]
+    panel: theme.Panel | None
+    absent: str = _NOTHING
+
+
+def run_table(run: RunFolder) -> list[Judged]:
+    """The table of a run that has one."""
     fidelity = run.part("fidelity")
+    return [Judged(None, facts(fidelity), panel(fidelity))]
+
+
+def judged(targets: Sequence[Target]) -> list[Judged]:
+    """The table of every device."""
+    if not targets:
+        return [Judged(None, [], None)]
+    return [
+        Judged(
+            target.label,
+            facts(target.fidelity),
+            panel(target.fidelity, name=str(number), batch=target.batch),
+            "A published table: the run measured nothing on this device." if target.published else _NOTHING,
+        )
+        for number, target in enumerate(targets)
+    ]
+
+
+def facts(fidelity: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(what, value) for each number of the comparison that the run holds."""
     known = {key: float(value) for key, value in fidelity.items() if is_number(value)}
     inside = f"inside the {known['nominal']:.0f} % interval" if "nominal" in known else "inside the interval"
     shown = [
@@ -34,9 +72,14 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
     return found
 
 
-def panel(run: RunFolder) -> theme.Panel | None:
-    """Predicted against measured latency with the diagonal; None when the run holds no pairs."""
-    raw = run.part("fidelity").get("pairs")
+def panel(fidelity: Mapping[str, Any], *, name: str = "", batch: int = 1) -> theme.Panel | None:
+    """Predicted against measured latency with the diagonal; None when the run holds no pairs.
+
+    Args:
+        name: sets the figure apart from others of the page.
+        batch: images in a pass; pairs are milliseconds a pass.
+    """
+    raw = fidelity.get("pairs")
     pairs = np.array(
         [
             pair
@@ -60,8 +103,8 @@ def panel(run: RunFolder) -> theme.Panel | None:
     ax.set_xlabel("predicted by the table, ms")
     ax.set_title("measured, ms", loc="left", fontsize=11.5, color=palette["soft"], pad=10, x=-0.14)
     sentence = (
-        f"Each dot is one of {len(pairs)} networks the table had not seen, predicted by it and measured on the device; "
-        "on the line both agree"
+        f"Each dot is one of {len(pairs)} networks the table had not seen, predicted by it and measured on the device"
+        f"{f' in passes of {batch} images' if batch > 1 else ''}; on the line both agree"
     )
     if (pairs[:, 1] > 0).all():
         worst = float((np.abs(pairs[:, 0] - pairs[:, 1]) / pairs[:, 1]).max())
@@ -69,6 +112,6 @@ def panel(run: RunFolder) -> theme.Panel | None:
     sentence += "."
     return theme.Panel(
         "Predicted and measured",
-        theme.page_svg(fig, name="fidelity", label="Scatter plot of measured against predicted latency."),
+        theme.page_svg(fig, name=f"fidelity{name}", label="Scatter plot of measured against predicted latency."),
         sentence,
     )

@@ -1,326 +1,204 @@
-"""Accuracy against latency: InstaNAS variants and every baseline, on the page and as a picture of its own."""
+"""Accuracy against latency, in words: what is compared with what, whom nobody beats, and the page's first lines."""
 
 from __future__ import annotations
 
 import re
-import textwrap
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup, escape
-
-from archipel.errors import OptionError, RunError
 from archipel.report import theme
-from archipel.report.labels import Box, Label, place
-from archipel.report.run_folder import Point, RunFolder, point, read
-from archipel.report.wording import listed, milliseconds, plain, plural, spread
+from archipel.report.run_folder import Point, RunFolder
+from archipel.report.wording import listed, plain, plural
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-__all__ = ["frontier_svg", "headline", "kinds_legend", "panels", "save_frontier", "short_name", "undominated"]
+__all__ = ["View", "devices", "headline", "short_name", "undominated", "verdict", "views"]
 
 LATENCIES = (
-    ("table_ms", "Table latency", "table latency, ms per image"),
-    ("measured_ms", "Measured, batch 1", "measured wall-clock, ms per image"),
-    ("batch_ms", "Measured, routed batch", "measured wall-clock in a batch, ms per image"),
+    ("table_ms", "Table latency", "table latency, ms per image", "by the latency table"),
+    ("measured_ms", "Measured, batch 1", "measured wall-clock, ms per image", "measured one image at a time"),
+    ("batch_ms", "Measured, routed batch", "measured wall-clock in a batch, ms per image", "measured in a batch"),
 )
 _WORDS = {"table_ms": "table latency", "measured_ms": "measured time", "batch_ms": "measured time in a batch"}
-_SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class View:
+    """One panel of the frontier: points with an accuracy and a latency that can be compared with each other."""
+
+    figure: str
+    """The latency."""
+    title: str
+    xlabel: str
+    how: str
+    """How the latency was found, in a sentence."""
+    points: list[Point]
+    target: str | None = None
+    """The device; None where a run knows but one."""
+    budgets_ms: tuple[float, ...] = ()
+    without: tuple[str, ...] = ()
+    """Kinds of which this device has points, but no latency."""
+
+    @property
+    def words(self) -> str:
+        """`measured time on cpu`, as it stands after "in"."""
+        return _WORDS[self.figure] + (f" on {self.target}" if self.target else "")
+
+    def name(self, point: Point) -> str:
+        """What the point is called in this view: by its budget where the device is said already."""
+        if self.target is None or point.budget_ms is None:
+            return short_name(point)
+        return plain(point.budget_ms)
 
 
 def short_name(point: Point) -> str:
     """The point's name without the words its colour and marker say already: `A`, `0.5x`."""
+    if point.target is not None:
+        return point.name
     look = theme.kind(point.kind)
     known = {*point.kind.lower().split("_"), *look.label.lower().split(), "of", "mobilenetv2", "×"}
     words = [w for w in re.split(r"[\s_/·:,()-]+", point.name) if w and w.lower() not in known]
     return " ".join(words) or look.label
 
 
-def undominated(points: Sequence[Point], figure: str) -> tuple[list[str], int]:
-    """InstaNAS variants that no baseline equals or beats in both mean accuracy and mean `figure`.
+def undominated(points: Sequence[Point], figure: str) -> tuple[list[Point], int]:
+    """The run's own networks that no baseline equals or beats in both mean accuracy and mean `figure`.
 
     Returns:
-        Their names, and how many variants have both numbers.
+        Those points, and how many of its own have both numbers.
     """
     both = [(p, a, t) for p in points if (a := p["accuracy"]) and (t := p[figure])]
-    ours = [row for row in both if row[0].kind == "instanas"]
-    rivals = [row for row in both if row[0].kind != "instanas"]
-    names = [p.name for p, a, t in ours if not any(b.mean >= a.mean and s.mean <= t.mean for _, b, s in rivals)]
-    return names, len(ours)
+    ours = [row for row in both if theme.kind(row[0].kind).ours]
+    rivals = [row for row in both if not theme.kind(row[0].kind).ours]
+    best = [p for p, a, t in ours if not any(b.mean >= a.mean and s.mean <= t.mean for _, b, s in rivals)]
+    return best, len(ours)
+
+
+def _comparable(points: Sequence[Point], figure: str) -> list[Point]:
+    """Points with both an accuracy and a latency."""
+    return [p for p in points if p["accuracy"] and p[figure]]
+
+
+def devices(result: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
+    """Devices that points were searched for, in the order of the run's tables; empty where a run knows but one."""
+    named = dict.fromkeys(p.target for p in points if p.target is not None)
+    return list(dict.fromkeys([*(label for label in _tables(result) if label in named), *named]))
+
+
+def _tables(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    rows = result.get("tables")
+    return {str(row.get("target")): row for row in (rows if isinstance(rows, list) else []) if isinstance(row, Mapping)}
+
+
+def views(result: Mapping[str, Any], points: Sequence[Point]) -> list[View]:
+    """One view for each device that points were searched for, else for each latency that at least one point has.
+
+    Args:
+        result: what result.json holds.
+        points: its points.
+    """
+    if labels := devices(result, points):
+        published = {label for label, table in _tables(result).items() if table.get("published")}
+        found = [_of_target(label, [p for p in points if p.target == label], label in published) for label in labels]
+        return [view for view in found if view.points]
+    device = result.get("device")
+    batch = device.get("throughput_batch") if isinstance(device, Mapping) else None
+    made = []
+    for figure, title, xlabel, how in LATENCIES:
+        if figure == "batch_ms" and isinstance(batch, int):
+            title, xlabel = f"Measured, batch {batch}", f"measured at batch {batch}, ms per image"
+        if able := _comparable(points, figure):
+            made.append(View(figure, title, xlabel, how, able))
+    return made
+
+
+def _of_target(label: str, points: Sequence[Point], published: bool) -> View:
+    """Measured where anything was measured, else by the table."""
+    figure = "measured_ms" if _comparable(points, "measured_ms") else "table_ms"
+    able = _comparable(points, figure)
+    title, xlabel, how = label, "measured wall-clock, ms per image", "measured"
+    if figure == "table_ms":
+        title = f"{label} (published table)" if published else label
+        how = "by the published table" if published else "by the latency table"
+        xlabel = f"{'published' if published else 'latency'} table, ms per image"
+    budgets = sorted({p.budget_ms for p in points if p.budget_ms is not None})
+    shown = {p.kind for p in able}
+    without = tuple(dict.fromkeys(theme.kind(p.kind).label for p in points if p.kind not in shown))
+    return View(figure, title, xlabel, how, able, label, tuple(budgets), without)
+
+
+# ---- sentences ---------------------------------------------------------------------------------------------------
 
 
 def headline(run: RunFolder) -> list[str]:
     """What the run gave, in sentences made of its numbers alone."""
-    for figure, words in (("measured_ms", "measured one image at a time"), ("table_ms", "by the latency table")):
-        rows = [(p.kind, a, t) for p in run.points if (a := p["accuracy"]) and (t := p[figure])]
-        sentences = []
-        for kind, noun in (("instanas", "InstaNAS variant"), ("mobilenet_v2", "MobileNetV2 width")):
-            mine = [(100 * a.mean, t.mean) for k, a, t in rows if k == kind]
-            if mine:
-                scores, times = zip(*mine, strict=True)
-                score = _range(f"{min(scores):.1f}", f"{max(scores):.1f}", "%")
-                time = _range(plain(min(times)), plain(max(times)), "ms")
-                sentences.append(f"{plural(len(mine), noun)}: {score} test accuracy at {time} per image.")
-        if sentences:
-            sentences[0] = f"{sentences[0][:-1]}, {words}."
-            names, count = undominated(run.points, figure)
-            if count and len(rows) > count:
-                sentences.append(_verdict(names, count, _WORDS[figure]))
-            return sentences
-    return ["This run has no InstaNAS variant with both an accuracy and a latency."]
+    known = {view.figure: view for view in views(run.result, run.points)}
+    seen = [view for view in views(run.result, run.points) if view.target is not None]
+    if not seen:
+        seen = [known[figure] for figure in ("measured_ms", "table_ms") if figure in known][:1]
+    sentences = [sentence for view in seen for sentence in _ranges(view)]
+    if not sentences:
+        return ["This run has no network of its own with both an accuracy and a latency."]
+    return [*sentences, *_pooled(seen)]
 
 
-def _range(low: str, high: str, unit: str) -> str:
+def _ranges(view: View) -> list[str]:
+    """From the least to the most accurate and from the fastest to the slowest, of each kind that has a noun."""
+    found: list[str] = []
+    for look in theme.KINDS.values():
+        mine = [p for p in view.points if p.kind == look.name]
+        if not mine or not look.noun or (view.target is not None and not look.ours):
+            continue
+        score = _range([100 * mean for mean in _means(mine, "accuracy")], "%", lambda v: f"{v:.1f}")
+        time = _range(_means(mine, view.figure), "ms", plain)
+        sentence = f"{plural(len(mine), look.noun)}: {score} test accuracy at {time} per image"
+        sentence = sentence if view.target is None else f"For {view.target}, {sentence}"
+        if not found:
+            sentence += f", {view.how}"
+        if over := _means(mine, "over_budget"):
+            sentence += f", at {_range([100 * (1 + share) for share in over], '%', lambda v: f'{v:.0f}')} of "
+            sentence += "its budget" if len(mine) == 1 else "their budgets"
+        found.append(f"{sentence}.")
+    return found
+
+
+def _means(points: Sequence[Point], figure: str) -> list[float]:
+    return [value.mean for p in points if (value := p[figure])]
+
+
+def _range(values: Sequence[float], unit: str, text: Callable[[float], str]) -> str:
+    low, high = text(min(values)), text(max(values))
     return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
-def _verdict(names: list[str], count: int, words: str) -> str:
-    if not names:
-        return f"In {words} every variant is matched by a baseline at least as fast and as accurate (means)."
-    who = f"variant {names[0]}" if len(names) == 1 else f"variants {listed(names)}"
+def verdict(view: View) -> str | None:
+    """Whom no baseline beats; None where there is nothing to compare."""
+    best, count = undominated(view.points, view.figure)
+    if not count or len(view.points) == count:
+        return None
+    what = "variant" if view.target is None else "network"
+    rival = "baseline with a latency there" if view.without else "baseline"
+    if not best:
+        return f"In {view.words} every {what} is matched by a baseline at least as fast and as accurate (means)."
+    who = f"{what}{'s' if len(best) > 1 else ''} {listed(view.name(p) for p in best)}"
+    if view.target is not None:
+        who = f"the network{'s' if len(best) > 1 else ''} for {listed(view.name(p) for p in best)} ms"
     return (
-        f"In {words} no baseline is both as fast and as accurate as {who} ({len(names)} of {count}, comparing means)."
+        f"In {view.words} no {rival} is both as fast and as accurate as {who} "
+        f"({len(best)} of {count}, comparing means)."
     )
 
 
-def panels(run: RunFolder) -> list[theme.Panel]:
-    """One panel for each latency that at least one point has."""
-    made = []
-    batch = run.part("device").get("throughput_batch")
-    for figure, title, xlabel in LATENCIES:
-        if figure == "batch_ms" and isinstance(batch, int):
-            title, xlabel = f"Measured, batch {batch}", f"measured at batch {batch}, ms per image"
-        points = [p for p in run.points if p["accuracy"] and p[figure]]
-        if not points:
-            continue
-        wide, notes = _draw(points, figure, xlabel, (540, 400), theme.SENTINEL)
-        narrow, notes_narrow = _draw(points, figure, xlabel, (340, 350), theme.SENTINEL)
-        names, count = undominated(points, figure)
-        sentence = (
-            "Bars are 95 % intervals over the seeds, both ways."
-            if any(p[axis].known for p in points for axis in ("accuracy", figure))  # type: ignore[union-attr]
-            else "One seed, so there are no intervals."
-        )
-        if count and len(points) > count:
-            sentence += " " + _verdict(names, count, _WORDS[figure])
-        if figure == "batch_ms":
-            sentence += " InstaNAS groups the batch by option, and each option runs once for its images."
-        sentence += "".join(f" {note}" for note in dict.fromkeys([*notes, *notes_narrow]))
-        label = f"Scatter plot of test accuracy against {xlabel}; the table below holds every point."
-        made.append(
-            theme.Panel(
-                title,
-                theme.page_svg(wide, name=f"frontier-{figure}", label=label),
-                sentence,
-                theme.page_svg(narrow, name=f"frontier-{figure}-narrow", label=label),
-            )
-        )
-    return made
-
-
-def kinds_legend(points: Iterable[Point]) -> Markup:
-    """Marker and name of every kind that occurs, as an HTML list."""
-    found = dict.fromkeys(p.kind for p in points)
-    names = sorted(found, key=[*theme.KINDS, *found].index)
-    items = "".join(
-        f'<li><svg viewBox="0 0 12 12" aria-hidden="true"><path d="{look.path}" '
-        f'style="fill:var(--{look.colour})"/></svg>{escape(look.label)}</li>'
-        for look in map(theme.kind, names)
-    )
-    return Markup(f'<ul class="legend">{items}</ul>')
-
-
-def _draw(
-    points: list[Point], figure: str, xlabel: str, size: tuple[float, float], palette: theme.Palette
-) -> tuple[Figure, list[str]]:
-    fig = theme.figure(*size)
-    ax = theme.axes(fig, palette, left=42, right=14, top=24)
-    return fig, _fill(ax, points, figure, xlabel, palette)
-
-
-def _fill(ax: Axes, points: list[Point], figure: str, xlabel: str, palette: theme.Palette) -> list[str]:
-    """Draw one panel; returns what must be said about it."""
-    spots = [(p, p[figure], p["accuracy"]) for p in points]
-    ours = {i for i, (p, _, _) in enumerate(spots) if p.kind == "instanas"}
-    x0, x1, out_x, cut_x = _limits([(t.low, t.mean, t.high) for _, t, _ in spots if t], ours, floor=0.0)
-    heights = [(_SCALE * a.low, _SCALE * a.mean, _SCALE * a.high) for _, _, a in spots if a]
-    y0, y1, out_y, cut_y = _limits(heights, ours, floor=0.0, ceiling=100.0)
-    outside = sorted(out_x | out_y)
-    ax.set_xlim(x0, x1)
-    ax.set_ylim(y0, y1)
-    ax.set_xlabel(xlabel)
-    ax.set_title("test accuracy, %", loc="left", fontsize=11.5, color=palette["soft"], pad=8, x=-0.075)
-    inside = [spot for i, spot in enumerate(spots) if i not in outside]
-    obstacles: list[Box] = []
-    order = list(theme.KINDS)
-    kinds = sorted({p.kind for p, _, _ in inside}, key=lambda k: order.index(k) if k in order else 99)
-    for name in reversed(kinds):
-        look = theme.kind(name)
-        colour = palette[look.colour]
-        rows = sorted(((t, a) for p, t, a in inside if p.kind == name and t and a), key=lambda r: r[0].mean)
-        x = [t.mean for t, _ in rows]
-        y = [_SCALE * a.mean for _, a in rows]
-        ax.errorbar(
-            x,
-            y,
-            xerr=[[t.mean - t.low for t, _ in rows], [t.high - t.mean for t, _ in rows]],
-            yerr=[[_SCALE * (a.mean - a.low) for _, a in rows], [_SCALE * (a.high - a.mean) for _, a in rows]],
-            fmt="none",
-            ecolor=colour,
-            elinewidth=1.1,
-            alpha=0.45,
-            zorder=3,
-        )
-        if look.joined:
-            ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55, zorder=2)
-        ax.plot(
-            x,
-            y,
-            look.marker,
-            color=colour,
-            markersize=7 if name == "instanas" else 6,
-            markeredgewidth=0,
-            zorder=5 if name == "instanas" else 4,
-        )
-        for (t, a), (px, py) in zip(rows, ax.transData.transform(list(zip(x, y, strict=True))), strict=True):
-            (left, low), (right, high) = ax.transData.transform([(t.low, _SCALE * a.low), (t.high, _SCALE * a.high)])
-            obstacles.append((px - 5, py - 5, px + 5, py + 5))
-            obstacles.append((left, py - 0.7, right, py + 0.7))
-            obstacles.append((px - 0.7, low, px + 0.7, high))
-    labels = [
-        Label(
-            t.mean,
-            _SCALE * a.mean,
-            short_name(p),
-            palette[theme.kind(p.kind).colour],
-            "bold" if p.kind == "instanas" else "normal",
-        )
-        for name in kinds
-        for p, t, a in inside
-        if p.kind == name and t and a
-    ]
-    unlabelled = place(ax, labels, obstacles)
-    notes = []
-    if outside:
-        names = (
-            f"{spots[i][0].name} ({milliseconds(spots[i][1].mean)}, {spread(spots[i][2], scale=_SCALE)} %)"  # type: ignore[union-attr]
-            for i in outside
-        )
-        notes.append(f"Outside the frame: {listed(names)}.")
-    if cut_x or cut_y:
-        notes.append("Bars that end at the frame go on beyond it.")
-    if unlabelled:
-        notes.append("Where points crowd, some go without a name here; the table has them all.")
-    return notes
-
-
-def _limits(
-    rows: list[tuple[float, float, float]], ours: set[int], *, floor: float, ceiling: float = float("inf")
-) -> tuple[float, float, set[int], bool]:
-    """Axis limits round (low, mean, high) rows, the rows left outside, and whether an interval is cut off.
-
-    A few rows that lie further from all others than three times the others' range would squeeze the picture into
-    a corner: they are left out and the figure's sentence names them; never those of `ours`. An interval of two
-    seeds may be ten times as wide as the picture: none widens it by more than half of the means' range.
-    """
-    order = sorted(range(len(rows)), key=lambda i: rows[i][1])
-    outside: set[int] = set()
-    for line in (order, order[::-1]):
-        for cut in range(1, len(line) // 3):
-            dropped, rest = line[:cut], line[cut:]
-            gap = abs(rows[rest[0]][1] - rows[dropped[-1]][1])
-            if len(rest) > 2 and not ours & set(dropped) and gap > 3 * abs(rows[rest[0]][1] - rows[rest[-1]][1]) > 0:
-                outside |= set(dropped)
-    kept = [row for i, row in enumerate(rows) if i not in outside]
-    first, last = min(row[1] for row in kept), max(row[1] for row in kept)
-    reach = 0.5 * (last - first) or float("inf")
-    ends = min(row[0] for row in kept), max(row[2] for row in kept)
-    low, high = max(ends[0], first - reach, floor), min(ends[1], last + reach, ceiling)
-    pad = 0.07 * (high - low) or 0.05 * abs(high) or 1.0
-    low, high = low - pad if low > floor else low - pad / 3, high + pad
-    return low, high, outside, ends[0] < low or ends[1] > high
-
-
-def _plain(result: dict[str, Any]) -> Figure:
-    points = [point(row) for row in result.get("points") or []]
-    shown = [
-        entry for entry in LATENCIES if entry[0] != "batch_ms" and any(p["accuracy"] and p[entry[0]] for p in points)
-    ]
-    if not shown:
-        raise RunError("this run has no point with both an accuracy and a latency; there is no frontier to draw")
-    width = 440.0 * len(shown) + 20
-    foot = 34.0
-    height = 400.0 + foot
-    fig = theme.figure(width, height)
-    fig.patch.set_facecolor(theme.LIGHT["paper"])
-    fig.patch.set_alpha(1.0)
-    for number, (figure, _, xlabel) in enumerate(shown):
-        ax = theme.axes(
-            fig,
-            theme.LIGHT,
-            left=50 + 440 * number,
-            right=width - 440 * (number + 1) + 4,
-            top=66,
-            bottom=46 + foot,
-        )
-        notes = _fill(ax, [p for p in points if p["accuracy"] and p[figure]], figure, xlabel, theme.LIGHT)
-        fig.text(
-            (50 + 440 * number) / width,
-            (foot - 4) / height,
-            "\n".join(textwrap.wrap(" ".join(notes), 66)[:2]),
-            fontsize=11,
-            color=theme.LIGHT["soft"],
-            va="top",
-        )
-    from matplotlib.lines import Line2D
-
-    kinds = [k for k in theme.KINDS.values() if any(p.kind == k.name for p in points)]
-    handles = [
-        Line2D([], [], marker=k.marker, color=theme.LIGHT[k.colour], linestyle="", markersize=7, label=k.label)
-        for k in kinds
-    ]
-    fig.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(24 / width, 1 - 8 / height),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=12,
-        labelcolor=theme.LIGHT["ink"],
-        handletextpad=0.1,
-        columnspacing=1.2,
-    )
-    return fig
-
-
-def frontier_svg(result: dict[str, Any]) -> str:
-    """The frontier alone, as an SVG file on its own white paper: legible on light and dark pages alike.
-
-    Args:
-        result: what result.json holds.
-
-    Raises:
-        RunError: no point has both an accuracy and a latency.
-    """
-    return theme.plain_svg(_plain(result), name="frontier")
-
-
-def save_frontier(run_dir: Path, path: Path) -> Path:
-    """Write the frontier of a run as `.svg` or `.png` (twice the pixels); returns the path.
-
-    Raises:
-        OptionError: another ending.
-        RunError: not a run, or a run without points.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in (".svg", ".png"):
-        raise OptionError(f"picture '{path.name}' ends in '{path.suffix}'; use .svg or .png")
-    result = read(run_dir).result
-    if path.suffix.lower() == ".svg":
-        path.write_text(frontier_svg(result), encoding="utf-8")
-    else:
-        _plain(result).savefig(path, dpi=144, metadata={"Software": None})
-    return path
+def _pooled(seen: Sequence[View]) -> list[str]:
+    """The verdict, over all devices where there are several."""
+    told = [sentence for view in seen if (sentence := verdict(view))]
+    if len(told) < 2:
+        return told
+    found = [undominated(view.points, view.figure) for view in seen if verdict(view)]
+    best, count = sum(len(points) for points, _ in found), sum(number for _, number in found)
+    if not best:
+        return [
+            f"On its device, each of these {count} networks is matched by a baseline as fast and as accurate (means)."
+        ]
+    rival = "baseline with a known latency" if any(view.without for view in seen) else "baseline"
+    whom = f"{best} of these {count} networks, each on its device"
+    return [f"No {rival} is both as fast and as accurate as {whom} (means)."]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from archipel.report import theme
-from archipel.report.frontier import kinds_legend, short_name
+from archipel.report.frontier import short_name
+from archipel.report.frontier_figure import kinds_legend
 from archipel.report.labels import text_size
 from archipel.report.run_folder import Point, RunFolder, Variant
 from archipel.report.wording import plural

@@ -12,7 +12,7 @@ from archipel.report import theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Box", "Label", "ends", "overlap", "place", "text_size"]
+__all__ = ["Box", "Label", "ends", "overlap", "place", "text_size", "uprights"]
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in pixels of the figure."""
@@ -148,4 +148,45 @@ def ends(ax: Axes, palette: theme.Palette, lines: Sequence[tuple[float, str, str
             fontsize=size,
             color=palette[colour],
             annotation_clip=False,
+        )
+
+
+def uprights(
+    ax: Axes,
+    palette: theme.Palette,
+    lines: Sequence[tuple[str, float]],
+    *,
+    colour: str = "accent",
+    named: bool = True,
+    dashes: str | tuple[int, tuple[int, int]] = "-",
+    size: float = 10.5,
+) -> None:
+    """Thin upright lines with their names above the frame; names of lines that are too close stand side by side.
+
+    Args:
+        lines: (name, place in data coordinates); the axes' limits must be final.
+        named: without, only the lines.
+    """
+    groups: list[tuple[list[float], list[str]]] = []
+    for name, x in sorted(lines, key=lambda line: line[1]):
+        ax.axvline(x, color=palette["faint"], linewidth=0.9, linestyle=dashes, zorder=2)
+        if groups:
+            before = float(ax.transData.transform((sum(groups[-1][0]) / len(groups[-1][0]), 0))[0])
+            here = float(ax.transData.transform((x, 0))[0])
+            reach = text_size(" ".join(groups[-1][1]), size)[0] / 2 + text_size(name, size)[0]
+            if here - before < reach:
+                groups[-1][0].append(x)
+                groups[-1][1].append(name)
+                continue
+        groups.append(([x], [name]))
+    for places, names in groups if named else ():
+        ax.text(
+            sum(places) / len(places),
+            1.02,
+            " ".join(names),
+            transform=ax.get_xaxis_transform(),
+            ha="center",
+            fontsize=size,
+            fontweight="bold",
+            color=palette[colour],
         )

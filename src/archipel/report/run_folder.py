@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
+INSTANAS = "instanas"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Point:
     figures: Mapping[str, Interval | None]
     parameters: int | None
     note: str | None
+    target: str | None = None
+    """Device it was searched for; None where a run knows but one."""
+    budget_ms: float | None = None
+    """Milliseconds an image that it may take."""
 
     def __getitem__(self, figure: str) -> Interval | None:
         return self.figures.get(figure)
@@ -105,6 +110,11 @@ class RunFolder:
         return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
     @property
+    def method(self) -> str:
+        """The recipe that wrote it; InstaNAS, the first, does not say so."""
+        return str(self.result.get("method") or INSTANAS)
+
+    @property
     def classes(self) -> list[str]:
         """Class names, in order of their numbers."""
         return [str(name) for name in self.part("task").get("classes") or []]
@@ -132,7 +142,7 @@ def numbers(value: Any) -> np.ndarray:
     return np.array([float(v) if is_number(v) else math.nan for v in value], dtype=np.float64)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a JSON value is a finite number (`true` is none)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -157,9 +167,10 @@ def read(run_dir: Path) -> RunFolder:
         found = result.get("schema") if isinstance(result, dict) else type(result).__name__
         raise RunError(f"'{file}' has schema {found!r}, this version reads {SCHEMA}; repeat the run with it")
     missing: list[str] = []
-    variants = _variants(run_dir / "architectures.csv", result, missing)
-    instances = _instances(run_dir / "instances.safetensors", missing)
-    config = None
+    variants, instances, config = {}, None, None
+    if (result.get("method") or INSTANAS) == INSTANAS:  # the only one with an architecture for every image
+        variants = _variants(run_dir / "architectures.csv", result, missing)
+        instances = _instances(run_dir / "instances.safetensors", missing)
     if (run_dir / "config.yaml").is_file():
         config = (run_dir / "config.yaml").read_text(encoding="utf-8", errors="replace")
     else:
@@ -168,15 +179,17 @@ def read(run_dir: Path) -> RunFolder:
     return RunFolder(run_dir, result, [point(row) for row in rows], variants, instances, config, missing)
 
 
-def point(row: dict[str, Any]) -> Point:
+def point(row: Mapping[str, Any]) -> Point:
     figures = {key: interval(value) for key, value in row.items() if isinstance(value, Mapping)}
-    parameters: Any = row.get("parameters")
+    parameters, budget_ms = row.get("parameters"), row.get("budget_ms")
     return Point(
         name=str(row.get("name", "")),
         kind=str(row.get("kind", "")),
         figures=figures,
         parameters=int(parameters) if is_number(parameters) else None,
         note=str(row["note"]) if row.get("note") else None,
+        target=str(row["target"]) if row.get("target") else None,
+        budget_ms=float(budget_ms) if is_number(budget_ms) else None,
     )
 
 

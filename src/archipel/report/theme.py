@@ -39,7 +39,7 @@ __all__ = [
 Palette = Mapping[str, str]
 """Colour name → `#rrggbb`."""
 
-# The five kinds keep the hues of Okabe and Ito's colour-blind-safe set, darkened or lightened until each has a
+# The kinds keep the hues of Okabe and Ito's colour-blind-safe set, darkened or lightened until each has a
 # contrast of at least 3:1 on its own paper; the markers differ too, so no figure relies on hue alone.
 LIGHT: dict[str, str] = {
     "paper": "#ffffff",
@@ -51,10 +51,12 @@ LIGHT: dict[str, str] = {
     "accent": "#0a66b0",
     "tint": "#d5e6f5",
     "instanas": "#0a66b0",
+    "proxylessnas": "#0a66b0",
     "mobilenet_v2": "#b86800",
     "static_child": "#007f60",
     "static_union": "#a5487f",
     "random_policy": "#6f7780",
+    "random_architecture": "#6f7780",
     "o0": "#0a66b0",
     "o1": "#3ea0d8",
     "o2": "#b86800",
@@ -74,10 +76,12 @@ DARK: dict[str, str] = {
     "accent": "#62b3f3",
     "tint": "#1b3a55",
     "instanas": "#62b3f3",
+    "proxylessnas": "#62b3f3",
     "mobilenet_v2": "#eba33c",
     "static_child": "#35c49a",
     "static_union": "#e08fbe",
     "random_policy": "#949ea9",
+    "random_architecture": "#949ea9",
     "o0": "#4b9fe6",
     "o1": "#8fd0f7",
     "o2": "#eba33c",
@@ -92,15 +96,24 @@ SENTINEL: dict[str, str] = {name: f"#01fe{number:02x}" for number, name in enume
 # Fast to slow. The middle is a grey that shows on both papers, so single points need no theme.
 _RAMP = ((0x1B, 0x7F, 0xD6), (0x92, 0x8F, 0xA0), (0xDB, 0x48, 0x1D))
 
+# Outlines of markers in a 12 by 12 box.
+_DISC = "M6 1.5a4.5 4.5 0 1 0 .01 0Z"
+_CROSS = "M3 .8 6 3.8 9 .8 11.2 3 8.2 6l3 3L9 11.2l-3-3-3 3L.8 9l3-3-3-3Z"
+_PLUS = "M4 1h4v3h3v4H8v3H4V8H1V4h3Z"
+
 
 @dataclass(frozen=True)
 class Kind:
-    """How points of one kind look in every figure. `path` is the marker's outline in a 12 by 12 box."""
+    """What points of one kind are called and how they look in every figure. `path` is the marker's outline."""
 
     name: str
     label: str
     marker: str
     path: str
+    noun: str = ""
+    """What one of them is called in a sentence; without one, sentences leave them out."""
+    ours: bool = False
+    """Whether it is what the run was for; all others are baselines."""
     joined: bool = False
 
     @property
@@ -112,11 +125,13 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("instanas", "InstaNAS", "o", "M6 1.5a4.5 4.5 0 1 0 .01 0Z", joined=True),
-        Kind("mobilenet_v2", "MobileNetV2", "s", "M2 2h8v8h-8Z", joined=True),
+        Kind("instanas", "InstaNAS", "o", _DISC, "InstaNAS variant", ours=True, joined=True),
+        Kind("proxylessnas", "ProxylessNAS", "o", _DISC, "ProxylessNAS network", ours=True, joined=True),
+        Kind("mobilenet_v2", "MobileNetV2", "s", "M2 2h8v8h-8Z", "MobileNetV2 width", joined=True),
         Kind("static_child", "static child", "^", "M6 1.2 11 10.4H1Z"),
         Kind("static_union", "static union", "D", "M6 .8 11.2 6 6 11.2 .8 6Z"),
-        Kind("random_policy", "random policy", "X", "M3 .8 6 3.8 9 .8 11.2 3 8.2 6l3 3L9 11.2l-3-3-3 3L.8 9l3-3-3-3Z"),
+        Kind("random_policy", "random policy", "X", _CROSS),
+        Kind("random_architecture", "random architecture", "X", _CROSS),
     )
 }
 
@@ -134,8 +149,7 @@ class Panel:
 
 def kind(name: str) -> Kind:
     """The look of a kind of point; a kind unknown here gets a grey plus and its own name."""
-    plus = "M4 1h4v3h3v4H8v3H4V8H1V4h3Z"
-    return KINDS.get(name) or Kind(name, name.replace("_", " "), "P", plus)
+    return KINDS.get(name) or Kind(name, name.replace("_", " "), "P", _PLUS)
 
 
 def ramp(share: float) -> str:

@@ -16,8 +16,10 @@ __all__ = [
     "percent",
     "plain",
     "plural",
+    "ranges",
     "signed_percent",
     "spread",
+    "spread_ms",
 ]
 
 
@@ -53,18 +55,27 @@ def count(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() else plain(value)
 
 
-def spread(value: Interval | None, *, scale: float = 1.0, digits: int = 1, unit: str = "") -> str:
+def spread(value: Interval | None, *, scale: float = 1.0, digits: int = 1, unit: str = "", sign: bool = False) -> str:
     """Mean ± half of the 95 % interval; only the mean when there is one seed; a dash when there is no number.
 
     Args:
         scale: what the number is multiplied with (100 for a share shown in %).
+        sign: whether a mean above 0 has one.
     """
     if value is None:
         return "–"
-    text = f"{scale * value.mean:.{digits}f}"
+    mean = round(scale * value.mean, digits) or 0.0  # no −0.0
+    text = f"{mean:{'+' if sign and mean else ''}.{digits}f}"
     if value.known:
         text += f" ± {scale * (value.high - value.low) / 2:.{digits}f}"
     return (text + unit).replace("-", "−")
+
+
+def spread_ms(value: Interval | None) -> str:
+    """`spread` of milliseconds: three significant digits of the mean, nothing finer than a nanosecond."""
+    if value is None or value.mean <= 0:
+        return spread(value, digits=3)
+    return spread(value, digits=min(max(2 - math.floor(math.log10(value.mean)), 0), 6))
 
 
 def magnitude(digits: str) -> str:
@@ -94,3 +105,14 @@ def listed(words: Iterable[str]) -> str:
     """`A, B and C`."""
     items = list(words)
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + (" and " + items[-1] if items else "")
+
+
+def ranges(ascending: Iterable[int]) -> str:
+    """`3, 7–12`."""
+    runs: list[list[int]] = []
+    for number in ascending:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)

@@ -1,0 +1,82 @@
+"""What the page of an instance-aware run shows besides what all pages share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archipel.report import architecture_view, distribution, fidelity, instance_curves, theme
+from archipel.report.histogram import histogram
+from archipel.report.run_folder import RunFolder, interval
+from archipel.report.tables import Table, difference
+from archipel.report.wording import spread
+
+__all__ = ["WATCHED", "awareness_table", "context"]
+
+WATCHED = (
+    ("collapse", "the controller sending all images to one architecture (few distinct codes, few varying bits)"),
+    ("dead window", "hardly any sampled architecture earning a positive reward, so that nothing is learnt"),
+    ("batch-norm drift", "the statistics of sampled architectures no longer fitting the thresholded ones"),
+)
+
+
+def context(run: RunFolder) -> dict[str, Any]:
+    """What `instance.html.j2` needs."""
+    shown = distribution.shown_variant(run)
+    mapped: theme.Panel | str = "The run kept no architectures of single images, so there is no map."
+    strips: tuple[list[distribution.Strip], str] = (
+        [],
+        "The run kept no architectures of single images, so there are no strips.",
+    )
+    if shown is not None:
+        mapped, strips = distribution.map_panel(run, shown), distribution.strips(run, shown)
+    return {
+        "template": "instance.html.j2",
+        "nav": [
+            ("awareness", "Instance-awareness"),
+            ("distribution", "Distribution"),
+            ("view", "Single images"),
+            ("curves", "Curves"),
+        ],
+        "without_verdict": "This run did not test whether its networks differ to the point: no sentence on "
+        "instance-awareness.",
+        "watched": WATCHED,
+        "watched_when": "in every epoch of the search",
+        "fidelity": fidelity.run_table(run),
+        "awareness_table": awareness_table(run),
+        "map": mapped,
+        "strips": strips[0],
+        "strips_sentence": strips[1],
+        "tiny": run.instances is not None and architecture_view.is_tiny(run.instances.images),
+        "histogram": histogram(run),
+        "gallery": architecture_view.gallery(run, shown),
+        "pretraining": instance_curves.pretraining(run),
+        "groups": instance_curves.search(run),
+    }
+
+
+def awareness_table(run: RunFolder) -> Table | None:
+    """Own against shuffled architectures, and against one static child of the same latency; None without rows."""
+    rows = run.part("awareness").get("rows")
+    lines = []
+    for row in rows if isinstance(rows, list) else []:
+        own, shuffled, static = (interval(row.get(key)) for key in ("accuracy", "shuffled", "static_child"))
+        lines.append(
+            [
+                str(row.get("name", "")),
+                spread(own, scale=100),
+                spread(shuffled, scale=100),
+                difference(interval(row.get("difference"))),
+                spread(static, scale=100),
+                difference(interval(row.get("static_difference"))),
+            ]
+        )
+    if not lines:
+        return None
+    means = run.part("awareness").get("mean")
+    if isinstance(means, dict) and len(lines) > 1:
+        pooled = [difference(interval(means.get(key))) for key in ("shuffled", "static")]
+        lines.append(["all variants", "", "", pooled[0], "", pooled[1]])
+    head = ["variant", "own architecture, %", "shuffled, %", "own − shuffled", "static child, %", "own − static"]
+    caption = "Test accuracy; differences in percentage points, "
+    caption += "95 % intervals over seeds in brackets" if run.seeds > 1 else "one seed"
+    return Table(caption, head, lines, [theme.kind("instanas")] * len(lines))

@@ -1,0 +1,132 @@
+"""What a search for several devices left in its run: each device with its budgets, its table and its searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from archipel.report.run_folder import RunFolder, is_number, numbers
+
+__all__ = ["Derived", "Search", "Target", "targets"]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """The network that one search gave for one budget; figures that the run does not hold are None."""
+
+    budget_ms: float
+    architecture: Mapping[str, str]
+    """Choice → option; a choice that is not active is absent."""
+    table_ms: float | None
+    interval_ms: tuple[float, float] | None
+    log_probability: float | None
+    inherited_accuracy: float | None
+    candidates: int | None
+    """How many within the budget were compared by that accuracy."""
+    likeliest: tuple[float, float] | None
+    """(ms, log-probability) of the likeliest architecture within the budget."""
+    exact: bool
+    """Whether none within the budget is likelier than that, for sure."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One seed's search for one device. Networks are in the order of their budgets."""
+
+    seed: str
+    curves: Mapping[str, Any]
+    """Name of a curve → its value in each epoch."""
+    derived: list[Derived]
+    argmax_ms: float | None
+    pareto: np.ndarray
+    """`[N, 2]`: cost in ms, log-probability; by ascending cost."""
+    pareto_size: int
+    """How many there were before some were chosen to be kept."""
+    probabilities: dict[str, np.ndarray]
+    """Choice → `[O]`."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device that networks were searched for."""
+
+    label: str
+    published: bool = False
+    """A table published by others stands for it, and nothing was measured on it."""
+    batch: int = 1
+    budgets_ms: tuple[float, ...] = ()
+    """Milliseconds an image, ascending."""
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    searches: list[Search] = field(default_factory=list)
+
+
+def targets(run: RunFolder) -> list[Target]:
+    """Every device that has a table or a search, in the order of the run."""
+    tables = {str(row["target"]): row for row in run.rows("tables") if row.get("target") is not None}
+    rows = [row for row in run.rows("searches") if row.get("target") is not None]
+    found = []
+    for label in dict.fromkeys([*tables, *(str(row["target"]) for row in rows)]):
+        table = tables.get(label, {})
+        fidelity, batch = table.get("fidelity"), table.get("batch")
+        found.append(
+            Target(
+                label=label,
+                published=bool(table.get("published")),
+                batch=int(batch) if is_number(batch) else 1,
+                budgets_ms=tuple(sorted(float(b) for b in table.get("budgets_ms") or () if is_number(b))),
+                fidelity=fidelity if isinstance(fidelity, Mapping) else {},
+                searches=[_search(row) for row in rows if str(row["target"]) == label],
+            )
+        )
+    return found
+
+
+def _search(row: Mapping[str, Any]) -> Search:
+    derived = [_derived(each) for each in row.get("derived") or [] if _is_network(each)]
+    points = [pair for pair in map(numbers, row.get("pareto") or []) if len(pair) == 2 and np.isfinite(pair).all()]
+    pareto = np.array(points, dtype=np.float64).reshape(-1, 2)
+    size, argmax = row.get("pareto_size"), row.get("argmax")
+    probabilities = row.get("probabilities")
+    return Search(
+        seed=str(row.get("seed", "?")),
+        curves=row,
+        derived=sorted(derived, key=lambda each: each.budget_ms),
+        argmax_ms=_number(argmax.get("table_ms")) if isinstance(argmax, Mapping) else None,
+        pareto=pareto[np.argsort(pareto[:, 0], kind="stable")],
+        pareto_size=int(size) if is_number(size) else len(pareto),
+        probabilities={
+            str(name): values
+            for name, row in (probabilities.items() if isinstance(probabilities, Mapping) else ())
+            if len(values := numbers(row)) and np.isfinite(values).all()
+        },
+    )
+
+
+def _is_network(row: Any) -> bool:
+    return isinstance(row, Mapping) and is_number(row.get("budget_ms")) and isinstance(row.get("architecture"), Mapping)
+
+
+def _derived(row: Mapping[str, Any]) -> Derived:
+    low, high = _number(row.get("low_ms")), _number(row.get("high_ms"))
+    found = row.get("likeliest")
+    likeliest: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    best, chance = _number(likeliest.get("table_ms")), _number(likeliest.get("log_probability"))
+    candidates = _number(row.get("candidates"))
+    return Derived(
+        budget_ms=float(row["budget_ms"]),
+        architecture={str(name): str(option) for name, option in row["architecture"].items()},
+        table_ms=_number(row.get("table_ms")),
+        interval_ms=None if low is None or high is None else (low, high),
+        log_probability=_number(row.get("log_probability")),
+        inherited_accuracy=_number(row.get("inherited_accuracy")),
+        candidates=None if candidates is None else int(candidates),
+        likeliest=None if best is None or chance is None else (best, chance),
+        exact=likeliest.get("exact") is not False,
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if is_number(value) else None
