@@ -14,9 +14,11 @@ import pytest
 import torch
 from cyclopts import App
 
+from archipel import MetaGraph
 from archipel.cli.app import app
 from archipel.recipes import instanas, proxylessnas
 from archipel.report.instance_page import WATCHED
+from archipel.sharing.gates import Gates
 from archipel.space import Space
 from archipel.spaces import resolve
 
@@ -167,7 +169,15 @@ class TestYourOwnSpace:
         for architecture in (space.unrank(0), space.unrank(511)):
             assert space.build(architecture)(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
 
+    def test_own_modules_can_be_searched(self) -> None:
+        told: dict[str, Any] = {}
+        exec(blocks(self.PAGE, "python")[1], told)
+        space = Space(told["mine"], classes=3, channels=1, size=8)
+        architecture = Gates(space).argmax()
+        assert MetaGraph(space)(torch.randn(2, 1, 8, 8), architecture).shape == (2, 3)
+        assert space.size == 3**6
+
     def test_the_python_runs(self, written: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
         monkeypatch.syspath_prepend(str(written.parent))
-        exec(blocks(self.PAGE, "python")[1], {})
+        exec(blocks(self.PAGE, "python")[2], {})
         assert capsys.readouterr().out.strip() == "Space(my_space: 6 choices, 12 code bits, 512 architectures)"
