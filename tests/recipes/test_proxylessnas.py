@@ -21,6 +21,7 @@ from archipel.nn.blocks import ConvBN, InvertedResidual, Zero, residual
 from archipel.progress import SILENT
 from archipel.recipes import proxylessnas
 from archipel.recipes.proxylessnas import PRESETS, Request, Settings, prepare, run
+from archipel.recipes.proxylessnas.outcome import sentence_of
 from archipel.recipes.proxylessnas.settings import Baselines, Derivation, Joint, Latency, Retraining, Warming
 from archipel.recipes.proxylessnas.stages import budgets_of, candidates
 from archipel.recipes.proxylessnas.targets import Target, open_targets
@@ -39,7 +40,7 @@ SMALL = Settings(
     alternation=Alternation(every=2, settling=0, batch=16, lr=0.05),
     derivation=Derivation(budgets=(0.4, 0.8), level=0.7, candidates=3),
     retraining=Retraining(epochs=1, batch=32, lr=0.05),
-    baselines=Baselines(mobilenet=(0.25,)),
+    baselines=Baselines(mobilenet=()),
     latency=Latency(rounds=2, seconds=1.0),
     penalty=PRESETS["digits"].penalty,
     jobs=replace(PRESETS["digits"].jobs, workers=1),
@@ -249,6 +250,33 @@ def test_without_candidates_the_most_probable_is_taken_as_it_is(table: LatencyTa
         for derived in search["derived"]:
             assert derived["architecture"] == derived["likeliest"]["architecture"]
             assert derived["candidates"] == 1
+
+
+def test_the_widest_mobilenet_within_the_budget_is_trained(table: LatencyTable, tmp_path: Path) -> None:
+    settings = replace(SMALL, baselines=replace(SMALL.baselines, random=False, mobilenet=(0.25, 0.5)))
+    result = execute(tmp_path, [Target("cpu", 1, DEVICE, table)], settings=settings, budget_ms=(1e6,))
+    (point,) = (p for p in result["points"] if p["kind"] == "mobilenet_v2")
+    assert point["width"]["values"] == [0.5] * SEEDS
+    assert 0.0 < point["table_ms"]["mean"] < 1e6
+    assert point["measured_ms"]["mean"] > 0.0
+    assert "MobileNetV2 within the same latency" in result["awareness"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ([0.01, 0.02, 0.015], "a real gain"),
+        ([-0.01, -0.02, -0.015], "a real loss"),
+        ([0.01, -0.02, 0.015], "not distinguishable from none"),
+        ([1e-17, 1e-17, 1e-17], "not distinguishable from none"),
+    ],
+)
+def test_the_sentence_claims_what_the_interval_allows(values: list[float], word: str) -> None:
+    def of(kind: str, accuracies: list[float]) -> dict[str, Any]:
+        return {"kind": kind, "target": "cpu", "budget_ms": 1.0, "accuracy": {"values": accuracies}}
+
+    points = [of("proxylessnas", [0.5 + v for v in values]), of("random_architecture", [0.5] * 3)]
+    assert word in sentence_of(points, 3)
 
 
 def test_candidates_use_their_budget_up(table: LatencyTable) -> None:

@@ -131,7 +131,8 @@ def run(
         aims = [_aim(study, target, budget_ms) for target in targets]
         study.once("latency", dict)  # every table is in the folder
         widths = study.once("mobilenet-widths", lambda: {"found": _widths(study, aims)})["found"]
-        plan = Plan(study, aims, {(label, int(place)): width for label, place, width in widths}, seeds)
+        known = {(label, int(place)): (width, ms) for label, place, width, ms in widths}
+        plan = Plan(study, aims, known, seeds)
         run_jobs(plan.jobs(), workers=plan.workers, progress=progress, title="searches, training", total=plan.weight)
         everyone = contestants(plan)
         timed = study.once("timing", lambda: {"ms": time_all(study, everyone, aims)})["ms"]
@@ -171,15 +172,16 @@ def _aim(study: Study, target: Target, budget_ms: tuple[float, ...]) -> Aim:
     return Aim(target, table, cost, budgets_of(sure, settings.derivation.budgets, budget_ms))
 
 
-def _widths(study: Study, aims: list[Aim]) -> list[tuple[str, int, float]]:
-    """The widest MobileNetV2 within each budget; none where the narrowest is not."""
+def _widths(study: Study, aims: list[Aim]) -> list[tuple[str, int, float, float]]:
+    """(target's label, budget's place, width, milliseconds an image) of the widest MobileNetV2 within each budget; none
+    where the narrowest is not."""
     found = []
     for aim in aims:
         times = mobilenets(study, aim)
         for place, budget in enumerate(aim.budgets):
-            within = [float(width) for width, ms in times.items() if ms <= budget]
+            within = [(float(width), ms) for width, ms in times.items() if ms <= budget]
             if within:
-                found.append((aim.target.label, place, max(within)))
+                found.append((aim.target.label, place, *max(within)))
             else:
                 study.progress.say(f"no MobileNetV2 is within {budget:.3g} ms on {aim.target.label}")
     return found

@@ -62,6 +62,8 @@ def contestants(plan: Plan) -> list[Contestant]:
         for kind in KINDS:
             done = plan.study.folder.stage_done(final_name(kind, aim, budget, seed).removeprefix("final-"))
             if done is not None:
+                if kind == "mobilenet_v2":
+                    done["table_ms"] = plan.widths[aim.target.label, budget][1]
                 found.append(Contestant(kind, aim, budget, seed, done))
     return found
 

@@ -25,12 +25,14 @@ def points_of(
         row = {
             **tested[one.key],
             "val_accuracy": one.row["val_accuracy"],
+            "width": one.row.get("width"),
             "table_ms": one.row.get("table_ms"),
             "measured_ms": measured,
             "over_budget": None if measured is None else measured / budget - 1,
         }
         grouped.setdefault((one.kind, label, budget), []).append(row)
-    ordered = sorted(grouped, key=lambda key: (key[1], key[2], KINDS.index(key[0])))
+    labels = list(dict.fromkeys(one.aim.target.label for one in everyone))
+    ordered = sorted(grouped, key=lambda key: (labels.index(key[1]), key[2], KINDS.index(key[0])))
     return [
         {**point(f"{label}, {budget:.3g} ms", kind, grouped[kind, label, budget]), "target": label, "budget_ms": budget}
         for kind, label, budget in ordered
@@ -52,19 +54,21 @@ def against(points: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Any] | 
 def sentence_of(points: Sequence[Mapping[str, Any]], seeds: int) -> str:
     """What the search itself was worth."""
 
-    def told(kind: str, of: str) -> str | None:
+    def gained(kind: str, of: str) -> str | None:
         gain = against(points, kind)
         if gain is None:
             return None
         text = f"{100 * gain['mean']:+.1f} points against {of}"
         if seeds < 2:
             return text
-        verdict = "a real gain" if gain["low"] > 0 else "a real loss" if gain["high"] < 0 else "not distinguishable"
+        least = 5e-4  # what the digits shown can tell from 0
+        told = "a real gain" if gain["low"] > least else "a real loss" if gain["high"] < -least else None
+        verdict = told or "not distinguishable from none"
         return f"{text} (95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}: {verdict})"
 
     parts = [
-        told("random_architecture", "random architectures of the same latency"),
-        told("mobilenet_v2", "MobileNetV2 within the same latency"),
+        gained("random_architecture", "random architectures of the same latency"),
+        gained("mobilenet_v2", "MobileNetV2 within the same latency"),
     ]
     known = [part for part in parts if part]
     if not known:
@@ -135,6 +139,7 @@ def result_of(
             "batch": aim.target.batch,
             "fingerprint": {} if aim.table is None else dict(aim.table.fingerprint),
             "budgets_ms": list(aim.budgets),
+            "reference_ms": aim.reference,
             "fidelity": None if aim.table is None else aim.table.fidelity.to_json(),
         }
         for aim in aims
