@@ -178,6 +178,7 @@ def test_bad_input_with_devices(call, arguments, words):
         ("show text.json", "cannot be read"),
         ("check list.json", "list.json is no latency table"),
         ("check list.json --children 1", "--children is 1"),
+        ("check list.json --rounds 0", "--rounds is 0"),
         ("build --batch 0", "--batch is 0"),
         ("build --rounds 0", "rounds is 0"),
         ("build --round 3", "did you mean '--rounds'?"),

@@ -99,12 +99,14 @@ def test_modules_are_exported_together_but_not_too_many() -> None:
 @needs_compiler
 def test_compile_computes_what_torch_does_for_many_modules_of_one_class() -> None:
     device = Device.parse("compile", threads=1)
-    x = torch.randn(2, 3, 6, 6)
-    modules = [nn.Sequential(nn.Conv2d(3, width, 1)).eval() for width in range(1, 11)] + [net()]
-    calls = list(device.backend.bind((device.prepare(module), x) for module in modules))
+    pairs: list[tuple[nn.Module, Tensor]] = [
+        (nn.Sequential(nn.Linear(3, width)).eval(), torch.randn(2, 3)) for width in range(2, 11)
+    ]
+    pairs.append((net(), torch.randn(2, 3, 6, 6)))
+    calls = list(device.backend.bind((device.prepare(module), x) for module, x in pairs))
     torch._dynamo.utils.counters.clear()
     with torch.inference_mode():
-        for module, call in zip(modules, calls):
+        for (module, x), call in zip(pairs, calls):
             torch.testing.assert_close(call(), module(x), rtol=1e-4, atol=1e-5)
     # Every one had been compiled, and none again: torch keeps eight to a piece of code and runs others eagerly.
     assert not torch._dynamo.utils.counters["frames"]

@@ -105,6 +105,7 @@ def check(
     data: str | None = None,
     children: Whole = 30,
     drawn: Literal["uniform", "spread"] = "uniform",
+    rounds: Whole = 100,
     seed: Whole = 1,
     quiet: Flag = False,
     json: Flag = False,
@@ -117,12 +118,15 @@ def check(
         data: where that space has no parameter for the classes: the data set it was made for.
         children: how many networks.
         drawn: uniform over the space, or spread over the latencies it reaches.
+        rounds: timed passes of each; fewer where they would take longer than a minute.
         seed: draws the networks.
         quiet: show alarms and the result only.
         json: print error, rank correlation and interval coverage as JSON.
     """
     if children < 2:
         raise OptionError(f"--children is {children}; give at least 2, two can be ordered")
+    if rounds < 1:
+        raise OptionError(f"--rounds is {rounds}; give at least 1")
     progress = Terminal(quiet=quiet)
     content = stored(file)
     name, options = content["space"]["name"], content["space"]["options"]
@@ -137,6 +141,7 @@ def check(
         where,
         networks=children,
         drawn=drawn,
+        rounds=rounds,
         seed=seed,
         progress=progress,
     )
