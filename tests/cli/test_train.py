@@ -92,6 +92,7 @@ def test_a_child_of_a_space_by_file_or_at_random(call, tmp_path):
         ("mobilenet_v2 --epochs 1 --lrr 1", "unknown option '--lrr'"),
         ("mobilenet_v2 --data nowhere/x", "folder 'nowhere/x' does not exist"),
         ("mobilenet_v2 --resume nowhere", "nowhere is no run"),
+        ("mobilenet_v2 --device phone.py:time", "phone.py:time' only times networks; train on 'cpu'"),
         ("raises.py:net", "raised RuntimeError: no luck"),
         ("returns.py:net", "returned str"),
     ],
@@ -100,6 +101,7 @@ def test_bad_input(call, tmp_path, arguments, words):
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "other.json").write_text('{"l0": ["nothing"]}')
+    (tmp_path / "phone.py").write_text("def time(module, inputs, rounds):\n    return [1.0] * rounds\n")
     (tmp_path / "raises.py").write_text("def net(choose, classes=2):\n    raise RuntimeError('no luck')\n")
     (tmp_path / "returns.py").write_text("def net(choose, classes=2):\n    return 'net'\n")
     ended = call("train", *arguments.split(), "--threads", 1)

@@ -65,7 +65,7 @@ class Training:
 
     def open(self, progress: Progress) -> tuple[Classification, Device, Space]:
         """The task, the device and the space that the settings name."""
-        device = Device.parse(self.device, self.threads)
+        device = Device.parse(self.device, self.threads).for_training()
         task = open_task(
             self.data,
             images=self.images,

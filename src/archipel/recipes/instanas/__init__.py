@@ -47,7 +47,7 @@ class Request(job.Request):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Device.parse(self.device, self.threads)
+        Device.parse(self.device, self.threads).for_training()
 
 
 def prepare(
