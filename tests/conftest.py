@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 from archipel.metagraph import MetaGraph
@@ -17,6 +18,10 @@ from archipel.space import Space
 from archipel.spaces import SPACES
 
 torch.set_num_threads(1)  # for tensors this small, a second thread is mostly waiting
+
+# The same examples everywhere, so that a red run is red for its commit; deadlines would be timings.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 C = 4  # channels of the tiny networks
 

@@ -5,11 +5,11 @@ from typing import Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archipel.errors import OptionError
-from archipel.run.config import from_dict, merge, read_yaml, replaced, to_dict
+from archipel.run.config import from_dict, merge, read_yaml, replaced, to_dict, to_yaml
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Bare:
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@example(Settings(name="a\x85b\u2028c\u2029d\re\nf"))
 @given(
     st.builds(
         Settings,
@@ -58,7 +59,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
     )
 )
 def test_round_trip_through_yaml(settings):
-    text = yaml.safe_dump(to_dict(settings), allow_unicode=True)
+    text = to_yaml(to_dict(settings))
     assert from_dict(Settings, yaml.safe_load(text)) == settings
 
 

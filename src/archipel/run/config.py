@@ -17,7 +17,7 @@ import yaml
 
 from archipel.errors import ArchipelError, OptionError, did_you_mean
 
-__all__ = ["from_dict", "merge", "read_yaml", "replaced", "to_dict"]
+__all__ = ["from_dict", "merge", "read_yaml", "replaced", "to_dict", "to_yaml"]
 
 T = TypeVar("T")
 
@@ -78,6 +78,22 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise OptionError(f"{path} holds no settings: expected 'key: value' lines")
     return content
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """Plain nested dicts and lists as YAML that gives them back to the letter, keys in their order."""
+    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML takes three more characters for line ends, and PyYAML writes them bare; quoted, they are escaped."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = '"' if any(character in data for character in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 class _Loader(yaml.SafeLoader):

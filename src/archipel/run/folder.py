@@ -17,13 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
 from torch import Tensor
 
 from archipel.errors import OptionError, RunError
 from archipel.run.atomic import replace, storage_error
 from archipel.run.checkpoint import Checkpoint, read_tensors, write_tensors
-from archipel.run.config import read_yaml
+from archipel.run.config import read_yaml, to_yaml
 
 __all__ = ["RunFolder"]
 
@@ -88,7 +87,7 @@ class RunFolder:
             **_plain(config),
         }
         try:
-            replace(path / _CONFIG, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode())
+            replace(path / _CONFIG, to_yaml(document).encode())
         except BaseException:
             lock.close()
             raise
