@@ -16,11 +16,12 @@ from torch import nn
 from archipel.architecture import Architecture
 from archipel.cost.calibration import fit
 from archipel.cost.device import Device
+from archipel.cost.drawing import draw, first_with_each
 from archipel.cost.fidelity import Fidelity, score
 from archipel.cost.latency_table import LatencyTable, Reference, Unit
 from archipel.cost.measure import Clock, clock_of, measure
 from archipel.cost.session import Measured, Nursery, bound, measure_children
-from archipel.cost.spread import covering, spread_sample
+from archipel.cost.spread import spread_sample
 from archipel.cost.units import BASE, Scheme, keys_of, scheme_of
 from archipel.errors import OptionError, TableError
 from archipel.progress import SILENT, Progress
@@ -84,18 +85,26 @@ def build(
     """
     settings = settings or TableSettings()
     rng = random.Random(seed)
-    probed, calibrating, held_out, drawn = _draw(space, settings, rng)
+    widest = max((len(choice.options) for choice in space.choices), default=1)
+    drawn = draw(
+        space,
+        rng,
+        by_part=max(settings.probed, settings.cover * widest),
+        calibrating=settings.calibrating,
+        held_out=settings.held_out,
+    )
+    by_part, calibrating, held_out = drawn.by_part, drawn.calibrating, drawn.held_out
     scheme = scheme_of(space, device)
     if scheme == "columns" and not device.backend.hooks:
-        probed = _first_with_each(probed)
+        by_part = first_with_each(by_part)
     nursery = Nursery(space, device, (batch, *input_shape), seed)
     progress.say(
-        f"latency table of '{space.name}' on {device.describe()}, batch {batch}: {len(probed)} networks by part, "
+        f"latency table of '{space.name}' on {device.describe()}, batch {batch}: {len(by_part)} networks by part, "
         f"{len(calibrating)} to calibrate, {len(held_out)} to judge"
     )
     parts, whole, rounds = measure_children(
         nursery,
-        probed,
+        by_part,
         [*calibrating, *held_out],
         rounds=settings.rounds,
         seconds=settings.seconds,
@@ -120,7 +129,7 @@ def build(
         calibration=fit([], [], base=_unit(base).ms),
         fidelity=_NOTHING_JUDGED,
         references=references,
-        seen=frozenset(a.key for a in (*probed, *calibrating, *held_out)),
+        seen=frozenset(a.key for a in (*by_part, *calibrating, *held_out)),
         rounds=rounds,
         seed=seed,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,7 +139,7 @@ def build(
         table = measure_missing(table, device, lacking, seed=seed, progress=progress, clock=clock)
     if not device.backend.hooks:  # what stands outside the parts is what their sum lacks of whole networks
         table = replace(table, base=_unit([max(r.ms - _inside(table, r), 0.0) for r in references]))
-    judged = _judge(_calibrated(table, references), whole[len(calibrating) :], settings.level, drawn)
+    judged = _judge(_calibrated(table, references), whole[len(calibrating) :], settings.level, drawn.how)
     progress.say(judged.sentence())
     # Judged, they may join: twice the networks halve what chance has in the line and in the width of intervals.
     joined = tuple(Reference(child.architecture, child.ms) for child in whole)
@@ -330,62 +339,3 @@ def _speed_references(table: LatencyTable, count: int = 8) -> list[Reference]:
     ordered = sorted(table.references, key=lambda reference: reference.ms)
     places = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
     return [ordered[place] for place in places]
-
-
-def _draw(
-    space: Space, settings: TableSettings, rng: random.Random
-) -> tuple[list[Architecture], list[Architecture], list[Architecture], str]:
-    """Architectures to probe, to calibrate with and to judge on; no one to judge on is among the others."""
-    widest = max((len(choice.options) for choice in space.choices), default=1)
-    probing = max(settings.probed, settings.cover * widest)
-    if space.size < 2 * (probing + settings.calibrating + settings.held_out):
-        return _split(space, settings, probing, rng)
-    held_out: dict[Architecture, None] = {}
-    while len(held_out) < settings.held_out:
-        uniform = len(held_out) < settings.held_out // 2
-        held_out[space.sample(rng) if uniform else spread_sample(space, rng)] = None
-    taken = frozenset(held_out)
-    probed = covering(space, probing, rng, avoid=taken)
-    calibrating = covering(space, settings.calibrating, rng, avoid=taken | frozenset(probed))
-    return probed, calibrating, list(held_out), "half uniform, half spread"
-
-
-def _split(
-    space: Space, settings: TableSettings, probing: int, rng: random.Random
-) -> tuple[list[Architecture], list[Architecture], list[Architecture], str]:
-    """The same for a space so small that calibration must use the probed architectures again."""
-    everything = list(space)
-    rng.shuffle(everything)
-    met = Counter(pair for a in everything for pair in _pairs(a))
-    held_out: list[Architecture] = []
-    for architecture in everything:
-        mine = Counter(_pairs(architecture))
-        if len(held_out) < min(settings.held_out, len(everything) // 3) and all(met[p] > 2 for p in mine):
-            held_out.append(architecture)
-            met -= mine
-    rest = [architecture for architecture in everything if architecture not in held_out]
-    if len(held_out) < 2 or len(rest) < 4:
-        raise TableError(
-            f"space '{space.name}' has {space.size} architectures, too few for a latency table; time them with "
-            "archipel.cost.measure"
-        )
-    return rest[:probing], rest[-settings.calibrating :], held_out, "uniform"
-
-
-def _first_with_each(architectures: Sequence[Architecture]) -> list[Architecture]:
-    """Those that hold an option which none before them holds."""
-    met: set[tuple[str, object]] = set()
-    found = []
-    for architecture in architectures:
-        if not met.issuperset(_pairs(architecture)):
-            met.update(_pairs(architecture))
-            found.append(architecture)
-    return found
-
-
-def _pairs(architecture: Architecture) -> list[tuple[str, object]]:
-    return [
-        (name, option)
-        for name, value in architecture.items()
-        for option in (value if isinstance(value, tuple) else (value,))
-    ]
