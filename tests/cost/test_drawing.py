@@ -14,7 +14,7 @@ from archipel.space import Space
 
 
 def few(choose: Choose, *, layers: int = 2) -> nn.Module:
-    return nn.Sequential(*(choose.op(f"l{i}", {name: nn.Identity for name in ("a", "b", "c")}) for i in range(layers)))
+    return nn.Sequential(*(choose.op(f"l{i}", dict.fromkeys(("a", "b", "c"), nn.Identity)) for i in range(layers)))
 
 
 @pytest.mark.parametrize("seed", range(3))
