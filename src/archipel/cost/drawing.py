@@ -34,14 +34,20 @@ def draw(space: Space, rng: random.Random, *, by_part: int, calibrating: int, he
     """
     if space.size < 2 * (by_part + calibrating + held_out):
         return _split(space, rng, by_part, calibrating, held_out)
-    judging: dict[Architecture, None] = {}
-    while len(judging) < held_out:
-        uniform = len(judging) < held_out // 2
-        judging[space.sample(rng) if uniform else spread_sample(space, rng)] = None
-    taken = frozenset(judging)
-    parts = covering(space, by_part, rng, avoid=taken)
-    fitting = covering(space, calibrating, rng, avoid=taken | frozenset(parts))
-    return Drawn(parts, fitting, list(judging), "half uniform, half spread")
+    judging = _mixed(space, rng, held_out, avoid=frozenset())
+    parts = covering(space, by_part, rng, avoid=frozenset(judging))
+    # As those to judge on, or their residuals would not be a sample of what the interval has to hold.
+    fitting = _mixed(space, rng, calibrating, avoid=frozenset(judging) | frozenset(parts))
+    return Drawn(parts, fitting, judging, "half uniform, half spread")
+
+
+def _mixed(space: Space, rng: random.Random, count: int, avoid: frozenset[Architecture]) -> list[Architecture]:
+    found: dict[Architecture, None] = {}
+    while len(found) < count:
+        architecture = space.sample(rng) if len(found) < count // 2 else spread_sample(space, rng)
+        if architecture not in avoid:
+            found[architecture] = None
+    return list(found)
 
 
 def _split(space: Space, rng: random.Random, by_part: int, calibrating: int, held_out: int) -> Drawn:
