@@ -110,8 +110,8 @@ def test_noise_is_in_the_interval_and_the_fidelity(space: Space, device: Device)
     assert 0 < table.calibration.margin(0.9) < 0.02
     assert 0 < table.fidelity.mape < 2
     assert table.fidelity.tau > 0.95
-    # 90 of 100 residuals: the share inside is Beta(90, 10), of which 100 networks are a sample; ± 3 standard deviations.
-    assert 77 <= table.fidelity.coverage <= 100
+    # 90 of 100 residuals: the share inside is Beta(90, 10), of which 100 networks are a sample; 3 standard deviations.
+    assert table.fidelity.coverage >= 77
     assert any(abs(m / p - 1) > 0.5 * table.calibration.margin(0.9) for p, m in table.fidelity.pairs)
 
 
