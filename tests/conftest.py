@@ -174,13 +174,16 @@ def _listed() -> dict[str, Space]:
     for name, function in SPACES.items():
         parameters = inspect.signature(function).parameters
         options: dict[str, Any] = {k: v for k, v in tiny.items() if k in parameters}
-        # The choices of InstaNAS' space that change what a layer computes: ours, and as released.
-        for variant in ({"shortcut": "shared", "combine": "mean"}, {"shortcut": "per_op", "combine": "sum"}):
-            if not variant.keys() <= parameters.keys():
-                spaces[name] = Space(function, **options)
-            else:
-                spaces["-".join([name, *variant.values()])] = Space(function, **options, **variant)
+        for variant in VARIANTS.get(name, ({},)):
+            spaces["-".join([name, *variant.values()])] = Space(function, **options, **variant)
     return spaces
+
+
+# The options of a space that change what its layers compute.
+VARIANTS: dict[str, tuple[dict[str, str], ...]] = {
+    "instanas": ({"shortcut": "shared", "combine": "mean"}, {"shortcut": "per_op", "combine": "sum"}),
+    "resnet_flat": ({"downsample": "pool"}, {"downsample": "projection"}),
+}
 
 
 ENUMERABLE = {f.__name__: Space(f) for f in (conditional, subsets, cells, shared, elastic, nested)}

@@ -30,13 +30,15 @@ from archipel.routes import (
     Rows,
     Single,
     Slices,
+    Staged,
     current,
     current_numbers,
     follow,
 )
 from archipel.space import Space
+from archipel.staging import completed, learns, multiplied, staged
 
-__all__ = ["Gated", "MetaGraph", "Mixture", "PerInstance", "Route", "Single", "Slices", "current_numbers"]
+__all__ = ["Gated", "MetaGraph", "Mixture", "PerInstance", "Route", "Single", "Slices", "Staged", "current_numbers"]
 
 
 class _Shared(Place):
@@ -54,6 +56,8 @@ class _Shared(Place):
         route = current(self.choice.name)
         if isinstance(route, Rows):
             return self._scattered(x, route)
+        if isinstance(route, Staged):
+            return self._decided(x, route)
         if isinstance(route, Mixed) and self.choice.name in route.weights:
             return self._mixed(x, route.weights[self.choice.name], route.on[self.choice.name])
         if isinstance(route, Gating) and self.choice.name in route.gates:
@@ -69,10 +73,17 @@ class _Shared(Place):
     def computes_nothing(self) -> bool:
         """Whether the route under way runs `Zero` here and no other option is looked at."""
         route = current(self.choice.name)
-        if isinstance(route, Rows | Mixed) or (isinstance(route, Gating) and self.choice.name in route.gates):
+        running: list[nn.Module | None]
+        if isinstance(route, Mixed | Staged) or (isinstance(route, Gating) and self.choice.name in route.gates):
             return False
-        chosen = members(route.architecture[self.choice.name])
-        running = [self.options[str(option)] for option in chosen] if chosen else [self.empty]
+        if isinstance(route, Rows):
+            taken = zip(self.choice.options, route.taken[self.choice.name])
+            chosen = tuple(option for option, rows in taken if rows is None or len(rows))
+            running = [self.options[str(option)] for option in chosen]
+            running += [] if self.empty is None else [self.empty]
+        else:
+            chosen = members(route.architecture[self.choice.name])
+            running = [self.options[str(option)] for option in chosen] if chosen else [self.empty]
         return all(isinstance(option, Zero) for option in running)
 
     def _run(self, option: Any, x: Any, rows: Tensor | None = None) -> Tensor:
@@ -107,7 +118,16 @@ class _Shared(Place):
         inner = [route.gates[c] for c in sorted(self._within[active] & route.gates.keys())]
         return gated(x, gate, candidates, inner, recompute=route.recompute)
 
-    def _scattered(self, x: Any, route: Rows) -> Tensor:
+    def _decided(self, x: Any, route: Staged) -> Tensor:
+        name = self.choice.name
+        decision = route.decide(name, x)
+        taken = completed(self.choice, decision)
+        if not learns(decision):
+            return self._scattered(x, Rows.of(taken, {name: slice(None)}, {}, decision.device), inside=route)
+        empty = None if isinstance(self.empty, Zero) else functools.partial(self._run_empty, x)
+        return multiplied(self.choice, decision, taken, lambda option: self._run(option, x), empty)
+
+    def _scattered(self, x: Any, route: Rows, inside: Staged | None = None) -> Tensor:
         whole: Tensor | None = None  # Σ of the options that every row takes
         parts: list[tuple[Tensor, Tensor]] = []
         for option, rows in zip(self.choice.options, route.taken[self.choice.name]):
@@ -116,13 +136,13 @@ class _Shared(Place):
                 whole = term if whole is None else whole + term
             elif len(rows):
                 own = route.narrowed(rows) if self._within[str(option)] else route
-                with follow(own), _lone_row_explained(self.choice, option):
+                with follow(inside or own), _lone_row_explained(self.choice, option):
                     parts.append((rows, self._run(option, x, rows)))
         if self.choice.allows_empty and whole is None:
             none = (~route.codes[:, route.slices[self.choice.name]].any(1)).nonzero()[:, 0].to(route.device)
             if len(none) == len(route.codes):
                 return self._run_empty(x)
-            if len(none):
+            if len(none) and not isinstance(self.empty, Zero):  # what is added up begins with zeros
                 parts.append((none, self._run_empty(_rows_of(x, none))))
         count = self._count(route) if self.choice.mean else None
         if not parts:
@@ -214,7 +234,7 @@ class MetaGraph(nn.Module):
 
         Args:
             x: `[B, ...]`, or whatever the space's network takes (with `PerInstance`: tensors with rows first).
-            route: `Single`, `Mixture`, `PerInstance` or `Gated`; a bare `Architecture` is a `Single`.
+            route: `Single`, `Mixture`, `PerInstance`, `Gated` or `Staged`; a bare `Architecture` is a `Single`.
 
         Raises:
             ArchitectureError: the route does not fit the space or the batch.
@@ -226,6 +246,8 @@ class MetaGraph(nn.Module):
             followed = self._mixture(route)
         elif isinstance(route, Gated):
             followed = followed_gates(self.space, route)
+        elif isinstance(route, Staged):
+            followed = staged(self.space, route)
         else:
             followed = Single(self.space.canonical(route.architecture if isinstance(route, Single) else route))
         with follow(followed):

@@ -5,7 +5,7 @@ Letters: `B` batch, `D` code columns of the space, `O` options of a choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from archipel.architecture import Architecture
 from archipel.errors import ArchitectureError
 
-__all__ = ["Gated", "Mixture", "PerInstance", "Route", "Single", "Slices", "current_numbers"]
+__all__ = ["Gated", "Mixture", "PerInstance", "Route", "Single", "Slices", "Staged", "current_numbers"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,26 @@ class Gated:
     recompute: bool = True
 
 
-Route: TypeAlias = Single | Mixture | PerInstance | Gated
+@dataclass(frozen=True)
+class Staged:
+    """Every choice is decided when the batch reaches it, sample by sample, from what reaches it (ConvNet-AIG,
+    SkipNet): later decisions see deeper features.
+
+    A decision without a gradient is routed as `PerInstance` routes it: no option runs for a sample that did not take
+    it. One that requires a gradient is multiplied: every option runs on every sample, y = Σ_o z_o f_o(x), so that a
+    straight-through gate also learns what an option that it left out would have done. Both give the same outputs,
+    except that batch norm in training mode sees in an option the samples that it runs for.
+
+    Args:
+        decide: (choice name, its input `[B, ...]`) → which options each sample takes, `[B, O]` of zeros and ones.
+            Asked once at each place of a choice, in the order of the network; inside an option, for the samples that
+            took it alone.
+    """
+
+    decide: Callable[[str, Tensor], Tensor]
+
+
+Route: TypeAlias = Single | Mixture | PerInstance | Gated | Staged
 
 
 @dataclass(frozen=True)
@@ -134,7 +153,7 @@ class Gating:
     recompute: bool
 
 
-Following: TypeAlias = Single | Mixed | Rows | Gating
+Following: TypeAlias = Single | Mixed | Rows | Gating | Staged
 
 # Set only while `MetaGraph.forward` runs (and while `Gated` looks at an option), per thread and per call, and never
 # outside: it is how the route reaches choices that stand inside a user's own modules, whose `forward` takes no route.
@@ -167,6 +186,8 @@ def current(choice: str) -> Following:
 def current_numbers(choice: str) -> Mapping[str, Any]:
     """What the `value` choices are set to in the forward pass under way (for elastic layers)."""
     route = current(choice)
+    if isinstance(route, Staged):
+        return {}  # no space with `value` choices is given such a route
     return route.numbers if isinstance(route, Rows) else route.architecture
 
 

@@ -9,9 +9,11 @@ from archipel.space import SpaceFunction
 from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
+from archipel.spaces.mobilenet_v2_drop import mobilenet_v2_drop
 from archipel.spaces.nets import NETS, Net
 from archipel.spaces.proxyless import proxyless
 from archipel.spaces.proxyless_tree import proxyless_tree
+from archipel.spaces.resnet_flat import resnet_flat
 from archipel.userfile import function_in
 
 __all__ = [
@@ -21,8 +23,10 @@ __all__ = [
     "fbnet",
     "instanas",
     "mobilenet_v2",
+    "mobilenet_v2_drop",
     "proxyless",
     "proxyless_tree",
+    "resnet_flat",
     "resolve",
 ]
 
@@ -30,8 +34,10 @@ SPACES: dict[str, SpaceFunction] = {
     "fbnet": fbnet,
     "instanas": instanas,
     "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v2_drop": mobilenet_v2_drop,
     "proxyless": proxyless,
     "proxyless_tree": proxyless_tree,
+    "resnet_flat": resnet_flat,
 }
 
 

@@ -1,0 +1,89 @@
+"""Decisions made on the way through a meta-graph (`routes.Staged`): what they mean, and how gates learn from them.
+
+Letters: `B` batch, `O` options of a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archipel.choice import Choice
+from archipel.errors import ArchitectureError
+from archipel.routes import Staged
+from archipel.space import Space
+
+__all__ = ["completed", "learns", "multiplied", "staged"]
+
+
+def staged(space: Space, route: Staged) -> Staged:
+    """The route, if it can be followed through the space.
+
+    Raises:
+        ArchitectureError: the space has `value` choices.
+    """
+    for choice in space.choices:
+        if choice.kind == "value":
+            raise ArchitectureError(
+                f"choice '{choice.name}' is a value, which shapes what all samples flow through; a staged route "
+                "decides about modules only"
+            )
+    return route
+
+
+def learns(decision: Tensor) -> bool:
+    """Whether a gradient is to flow into a decision."""
+    return torch.is_grad_enabled() and decision.requires_grad
+
+
+def completed(choice: Choice, decision: Tensor) -> Tensor:
+    """Which options each sample takes, an empty selection written as its default; `[B, O]`, bool, on the CPU.
+
+    Raises:
+        ArchitectureError: some sample takes too few or too many.
+    """
+    taken = (decision.detach() != 0).cpu()
+    if choice.empty in choice.options:
+        taken[:, choice.options.index(choice.empty)] |= ~taken.any(1)
+    count = taken.sum(1)
+    is_subset = choice.kind == "subset"
+    wrong = (count == 0) & (not choice.allows_empty) if is_subset else count != choice.k
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ArchitectureError(
+            f"sample {row} is decided to take {int(count[row])} options of {choice.kind} choice '{choice.name}'; "
+            f"take {'at least one' if is_subset else choice.k}"
+        )
+    return taken
+
+
+def multiplied(
+    choice: Choice, decision: Tensor, taken: Tensor, run: Callable[[Any], Tensor], empty: Callable[[], Tensor] | None
+) -> Tensor:
+    """Σ_o z_o f_o(x), every option run on every sample.
+
+    Args:
+        decision: z, `[B, O]`.
+        taken: what `completed` makes of it.
+        run: an option → its output.
+        empty: gives what a sample without options gets; None: 0.
+    """
+    # A default that stands in for an empty selection has weight 1, and its gate the gradient of its own output.
+    weights = decision + (taken.to(decision) - (decision.detach() != 0).to(decision))
+    y: Tensor | None = None
+    for option, weight in zip(choice.options, weights.unbind(1)):
+        term = run(option)
+        term = term * _over(weight, term)
+        y = term if y is None else y + term
+    assert y is not None
+    none = ~taken.any(1)
+    if empty is not None and bool(none.any()):
+        y = y + _over(none, y) * empty()
+    return y / _over(taken.sum(1).clamp_min(1), y) if choice.mean else y
+
+
+def _over(rows: Tensor, y: Tensor) -> Tensor:
+    return rows.to(y).view(-1, *[1] * (y.dim() - 1))
