@@ -23,9 +23,10 @@ class Point:
     """One row of the frontier table. Every `Interval` has `.mean`, `.low`, `.high` (95 % over seeds) and `.values`."""
 
     name: str
-    """`A` (most accurate), `B`, … for what the search found; a width for MobileNetV2."""
+    """`A` (most accurate), `B`, … for what the search found and for cascades; a width for MobileNetV2."""
     kind: str
-    """`instanas`, `static_child`, `static_union`, `random_policy` or `mobilenet_v2`."""
+    """`instanas`, `static_child`, `static_union`, `random_policy`, `mobilenet_v2`, or one of the cascades
+    `mobilenet_cascade` and `child_cascade`."""
     accuracy: Interval | None
     """On the test images, 0 to 1."""
     table_ms: Interval | None

@@ -34,7 +34,7 @@ SMALL = Settings(
     pretraining=Pretraining(epochs=2, batch=32, lr=0.1),
     search=SearchOptions(epochs=3, batch=32, controller_batch=32, controller_passes=1),
     finetuning=Finetuning(epochs=2, batch=32, variants=2),
-    baselines=Baselines(widths=(0.25,), pool=2, contrasted=1, shuffles=2),
+    baselines=Baselines(widths=(0.25, 0.5), pool=2, contrasted=1, shuffles=2, cascades=2),
     latency=Latency(images=2, final_rounds=1, throughput_batch=8),
     jobs=Jobs(workers=1),
 )
@@ -58,7 +58,8 @@ def little_task() -> Classification:
 
 
 def little_table(arithmetic_table: Callable[..., LatencyTable], **more: Any) -> LatencyTable:
-    return arithmetic_table(open_space(little_task(), little, SMALL.network), DEVICE, **more)
+    table = arithmetic_table(open_space(little_task(), little, SMALL.network), DEVICE, **more)
+    return table.with_beside({"mobilenet_v2 0.25x": 0.4, "mobilenet_v2 0.5x": 1.2})
 
 
 def execute(
@@ -95,10 +96,9 @@ VOLATILE = ("measured_ms", "batch_ms")
 def figures(result: dict[str, Any]) -> dict[str, Any]:
     """What must repeat: everything but dates and what a wall clock said."""
     points = [{key: value for key, value in point.items() if key not in VOLATILE} for point in result["points"]]
-    for point in points:
-        if point["kind"] == "mobilenet_v2":
-            del point["table_ms"]  # no architecture of the space: measured anew
-    kept = {key: result[key] for key in ("awareness", "curves", "alarms", "fidelity", "task", "space", "device")}
+    kept = {
+        key: result[key] for key in ("awareness", "cascades", "curves", "alarms", "fidelity", "task", "space", "device")
+    }
     return {"points": points, **kept}
 
 
@@ -137,6 +137,7 @@ class TestResult:
             "accuracy", "table_ms", "measured_ms", "batch_ms", "madds", "distinct_share", "effective_number",
             "varying_bits", "latency_spread", "shuffled_accuracy",
         }  # fmt: skip
+        of_cascades = {"sent_on", "latency_spread"}
         assert len(result["points"]) >= 5
         for point in result["points"]:
             assert all(is_figure(point[key]) for key in named & set(point))
@@ -144,6 +145,8 @@ class TestResult:
             wanted = {"accuracy", "table_ms", "madds"}
             if point["kind"] == "instanas":
                 wanted = named
+            if point["kind"].endswith("_cascade"):
+                wanted |= of_cascades
             if point["kind"] != "random_policy":  # nobody serves them
                 wanted |= {"measured_ms", "batch_ms"}
             assert all(point.get(key) is not None for key in wanted), point["name"]
@@ -152,9 +155,11 @@ class TestResult:
     def test_every_kind_is_there(self, finished) -> None:
         _, result, _ = finished
         kinds = [point["kind"] for point in result["points"]]
-        assert set(kinds) == {"instanas", "mobilenet_v2", "static_child", "static_union", "random_policy"}
+        static = {"mobilenet_v2", "static_child", "static_union", "random_policy"}
+        assert set(kinds) == {"instanas", "mobilenet_cascade", "child_cascade"} | static
         assert kinds.count("static_child") == kinds.count("instanas")
-        assert kinds.count("mobilenet_v2") == 1
+        assert kinds.count("mobilenet_v2") == 2
+        assert 1 <= kinds.count("mobilenet_cascade") <= SMALL.baselines.cascades
 
     def test_static_children_are_no_slower_than_what_they_control(self, finished) -> None:
         _, result, _ = finished
@@ -163,6 +168,27 @@ class TestResult:
             if kind == "static_child":
                 # The budget is the mean over validation images, that of the point over test images.
                 assert all(ms <= own * 1.1 for ms, own in zip(values, latency["instanas", name]))
+
+    def test_cascades_are_made_of_two_networks_of_their_seed(self, finished) -> None:
+        """Costs lie between those of the first network alone and of both, as many as it is unsure of added."""
+        _, result, _ = finished
+        latency = {(p["kind"], p["name"]): p["table_ms"]["values"] for p in result["points"]}
+        assert {(row["kind"], row["seed"]) for row in result["cascades"]} >= {("mobilenet_cascade", s) for s in (0, 1)}
+        for row in result["cascades"]:
+            of = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}[row["kind"]]
+            first, second = row["costs_ms"]
+            assert [latency[of, name][row["seed"]] for name in row["networks"]] == pytest.approx([first, second])
+            assert first < second
+            assert all(1 / 17 < temperature < 17 for temperature in row["temperatures"])
+            assert row["frontier"] == sorted(row["frontier"])
+            for name, found in row["points"].items():
+                assert found["val_ms"] == pytest.approx(first + found["shares"][1] * second)
+                point = next(p for p in result["points"] if (p["kind"], p["name"]) == (row["kind"], name))
+                seeds = [r["seed"] for r in result["cascades"] if r["kind"] == row["kind"] and name in r["points"]]
+                here = seeds.index(row["seed"])
+                sent = point["sent_on"]["values"][here]
+                assert point["table_ms"]["values"][here] == pytest.approx(first + sent * second)
+                assert all(network in point["note"] for network in row["networks"])
 
     def test_curves_have_an_entry_an_epoch(self, finished) -> None:
         _, result, _ = finished
@@ -211,7 +237,8 @@ class TestFiles:
 
     def test_every_finished_network_stays_and_no_training_on_the_way(self, finished) -> None:
         path, result, _ = finished
-        final = sum(len(point["accuracy"]["values"]) for point in result["points"])
+        trained = [point for point in result["points"] if not point["kind"].endswith("_cascade")]
+        final = sum(len(point["accuracy"]["values"]) for point in trained)
         names = [file.stem for file in (path / "checkpoints").iterdir()]
         assert len([name for name in names if name.startswith("final-")]) == final
         others = {name for name in names if not name.startswith(("final-", "search-"))}
@@ -340,6 +367,7 @@ class TestOwnSpaces:
     QUICK = replace(
         SMALL,
         pretraining=replace(SMALL.pretraining, epochs=1),
+        baselines=replace(SMALL.baselines, widths=(0.25,), cascades=0),
         finetuning=replace(SMALL.finetuning, epochs=1),
         latency=Latency(
             images=1, final_rounds=1, throughput_batch=4, cover=1, probed=4, calibrating=9, held_out=3, rounds=2
@@ -431,6 +459,7 @@ class TestPresets:
         (Finetuning, {"variants": 26}, r"finetuning\.variants is 26; give 1 to 25"),
         (Finetuning, {"batch": 1}, r"finetuning\.batch is 1"),
         (Jobs, {"workers": -1}, r"jobs\.workers is -1"),
+        (Baselines, {"cascades": 26}, r"baselines\.cascades is 26; give 0 to 25"),
     ],
 )
 def test_settings_that_cannot_be_are_named(part: type, changes: dict[str, Any], words: str) -> None:

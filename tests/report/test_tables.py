@@ -1,9 +1,10 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archipel.report import write
-from archipel.report.run_folder import read
+from archipel.report.run_folder import point, read
 from archipel.report.tables import points_table
 
 
@@ -48,3 +49,13 @@ def test_points_of_a_search_stand_by_device_and_budget(searched: Path) -> None:
     assert over is not None
     assert table.rows[0][5].startswith(f"{100 * over.mean:+.1f} ± ".replace("-", "−"))
     assert {row[4] for row in table.rows[9:]} == {row[5] for row in table.rows[9:]} == {"–"}
+
+
+def test_how_many_images_a_cascade_sends_on(finished: Path) -> None:
+    run = read(finished)
+    row = {"name": "A", "kind": "mobilenet_cascade", "accuracy": {"mean": 0.9}, "sent_on": {"mean": 0.125}}
+    table = points_table(replace(run, points=[*run.points, point(row)]))
+    assert table is not None
+    column = table.head.index("sent on to the second network")
+    assert [line[column] for line in table.rows if line[column] != "–"] == ["12.5 %"]
+    assert "sent on to the second network" not in points_table(run).head

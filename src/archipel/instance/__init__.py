@@ -1,6 +1,7 @@
 """Instance-aware search (InstaNAS): controller, reward, stages, controls."""
 
 from archipel.instance.alarms import Alarm, Diversity, diversity
+from archipel.instance.cascade import Cascade, CascadePoint
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controller import LightController, ResNetController, make_controller
@@ -13,6 +14,8 @@ from archipel.instance.variants import choose_variants
 
 __all__ = [
     "Alarm",
+    "Cascade",
+    "CascadePoint",
     "CodeCost",
     "CodeMadds",
     "CodePolicy",

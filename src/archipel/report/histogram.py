@@ -28,7 +28,7 @@ def _controller_ms(run: RunFolder, variant: Variant) -> float | None:
     is allowed for), and nothing can be said.
     """
     cost = run.part("fidelity").get("controller_ms")
-    mine = [p["table_ms"] for p in run.points if p.kind == "instanas" and p.name == variant.name]
+    mine = [p["table_ms"] for p in run.points if p.kind == run.method and p.name == variant.name]
     if not isinstance(cost, int | float) or not mine or mine[0] is None or not mine[0].values:
         return None
     gap = mine[0].values[0] - float(variant.latency_ms.mean())
@@ -47,7 +47,7 @@ def histogram(run: RunFolder) -> theme.Panel | str:
     own: dict[str, list[Point]] = {}
     common: list[Point] = []
     for p in run.points:
-        if p.kind in ("instanas", "random_policy") or p["table_ms"] is None:
+        if p.kind in (run.method, "random_policy") or p["sent_on"] is not None or p["table_ms"] is None:
             continue
         if short_name(p) in names:
             own.setdefault(short_name(p), []).append(p)

@@ -36,6 +36,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Point], str | None]], ...] = (
     ("in a batch, ms", _figure("batch_ms", spread_ms)),
     ("MAdds", _figure("madds", lambda f: count(f.mean))),
     ("parameters", lambda p: None if p.parameters is None else count(p.parameters)),
+    ("sent on to the second network", _figure("sent_on", lambda f: percent(f.mean))),
     ("distinct architectures", _figure("distinct_share", lambda f: percent(f.mean))),
     ("effective number", _figure("effective_number", lambda f: spread(f))),
     ("varying bits", _figure("varying_bits", lambda f: spread(f))),

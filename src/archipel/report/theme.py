@@ -53,7 +53,9 @@ LIGHT: dict[str, str] = {
     "instanas": "#0a66b0",
     "proxylessnas": "#0a66b0",
     "mobilenet_v2": "#b86800",
+    "mobilenet_cascade": "#c4411c",
     "static_child": "#007f60",
+    "child_cascade": "#6b7a00",
     "static_union": "#a5487f",
     "random_policy": "#6f7780",
     "random_architecture": "#6f7780",
@@ -78,7 +80,9 @@ DARK: dict[str, str] = {
     "instanas": "#62b3f3",
     "proxylessnas": "#62b3f3",
     "mobilenet_v2": "#eba33c",
+    "mobilenet_cascade": "#f0764f",
     "static_child": "#35c49a",
+    "child_cascade": "#b5c832",
     "static_union": "#e08fbe",
     "random_policy": "#949ea9",
     "random_architecture": "#949ea9",
@@ -99,6 +103,7 @@ _RAMP = ((0x1B, 0x7F, 0xD6), (0x92, 0x8F, 0xA0), (0xDB, 0x48, 0x1D))
 # Outlines of markers in a 12 by 12 box.
 _DISC = "M6 1.5a4.5 4.5 0 1 0 .01 0Z"
 _CROSS = "M3 .8 6 3.8 9 .8 11.2 3 8.2 6l3 3L9 11.2l-3-3-3 3L.8 9l3-3-3-3Z"
+_PENTAGON = "M6 .8 11.2 4.6 9.2 10.8H2.8L.8 4.6Z"
 _PLUS = "M4 1h4v3h3v4H8v3H4V8H1V4h3Z"
 
 
@@ -128,7 +133,9 @@ KINDS: dict[str, Kind] = {
         Kind("instanas", "InstaNAS", "o", _DISC, "InstaNAS variant", ours=True, joined=True),
         Kind("proxylessnas", "ProxylessNAS", "o", _DISC, "ProxylessNAS network", ours=True, joined=True),
         Kind("mobilenet_v2", "MobileNetV2", "s", "M2 2h8v8h-8Z", "MobileNetV2 width", joined=True),
+        Kind("mobilenet_cascade", "MobileNetV2 cascade", "p", _PENTAGON, joined=True),
         Kind("static_child", "static child", "^", "M6 1.2 11 10.4H1Z"),
+        Kind("child_cascade", "child cascade", "v", "M6 10.8 1 1.6h10Z", joined=True),
         Kind("static_union", "static union", "D", "M6 .8 11.2 6 6 11.2 .8 6Z"),
         Kind("random_policy", "random policy", "X", _CROSS),
         Kind("random_architecture", "random architecture", "X", _CROSS),

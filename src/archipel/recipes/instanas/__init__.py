@@ -16,13 +16,15 @@ from typing import Any
 from archipel.cost import Device, LatencyTable
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
-from archipel.recipes.instanas.judging import contestants, forget_details, test, time_all
+from archipel.recipes.instanas.cascade import cascades
+from archipel.recipes.instanas.judging import contestants, forget_details, test
 from archipel.recipes.instanas.latency import check_target, latency_table
 from archipel.recipes.instanas.outcome import result_of, write_instances
 from archipel.recipes.instanas.plan import Plan
 from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study
+from archipel.recipes.instanas.timing import time_all
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -135,6 +137,7 @@ def run(
         everyone = []
         for s, found in searches.items():
             everyone += contestants(study, measured, s, found["chosen"], plan.contrasted(found["chosen"]))
+        everyone += cascades(study, everyone, workers=plan.workers, target_ms=target_ms)
         timed = study.once("timing", lambda: time_all(study, everyone))
 
         def tested() -> dict[str, Any]:

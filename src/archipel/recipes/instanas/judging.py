@@ -1,9 +1,8 @@
-"""The end of a run: every finished network timed side by side, then the test set read, once."""
+"""The end of a run: every finished network, and the test set read by each, once."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture
-from archipel.cost import LatencyTable, measure
+from archipel.cost import LatencyTable
 from archipel.instance.alarms import diversity
+from archipel.instance.cascade import Cascade
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controls import shuffled
-from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
 from archipel.instance.search import mode_codes
 from archipel.metagraph import MetaGraph, PerInstance
@@ -30,7 +29,7 @@ from archipel.run.jobs import Job, run_jobs
 from archipel.sharing.policies import draw_codes
 from archipel.tasks.task import Batch
 
-__all__ = ["Contestant", "contestants", "forget_details", "test", "time_all"]
+__all__ = ["Contestant", "contestants", "forget_details", "test"]
 
 
 @dataclass
@@ -41,12 +40,16 @@ class Contestant:
     name: str
     seed: int
     network: nn.Module
-    """A plain network, or the meta-graph."""
+    """A plain network, the meta-graph, or a cascade."""
     controller: nn.Module | None = None
     keep: float | None = None
     """Of a random policy: probability of each option."""
     table_ms: float | None = None
     """Known beforehand for static networks."""
+    parts: Sequence[Contestant] = ()
+    """Of a cascade: its networks as they are alone."""
+    shares: Sequence[float] = ()
+    """Of the validation images, answered by each of them."""
     row: dict[str, Any] = field(default_factory=dict)
     """What testing found."""
 
@@ -87,49 +90,6 @@ def contestants(
         found.append(Contestant("mobilenet_v2", width_name(width), seed, network, table_ms=ms))
         study.folder.checkpoint(found[-1].key).load({"network": found[-1].network})
     return found
-
-
-def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
-    """Wall-clock milliseconds an image, controller included: at batch 1 and at the throughput batch.
-
-    Validation images, batch norm folded, everybody in interleaved rounds of one session. At batch 1 a per-instance
-    network runs the child of each image, extracted before; random policies are not timed (nobody serves them).
-    """
-    options = study.settings.latency
-    images = next(iter(study.task.loader("val", options.throughput_batch, device=study.device.torch_device))).inputs
-    singles = [images[i : i + 1] for i in range(min(options.images, len(images)))]
-    calls: dict[str, Callable[[], object]] = {}
-    batched: dict[str, Callable[[], object]] = {}
-
-    def each(network: nn.Module) -> None:
-        for image in singles:
-            network(image)
-
-    for one in everyone:
-        if one.kind == "random_policy":
-            continue
-        if one.controller is not None:
-            assert isinstance(one.network, MetaGraph)
-            ready: nn.Module = study.on_device(InstanceNetwork(one.network, one.controller))
-        else:
-            ready = study.device.prepare(one.network)
-        calls[one.key] = partial(each, ready)
-        batched[one.key] = partial(ready, images)
-    chance = random.Random(study.seed_of("timing"))
-    progress, rounds = study.progress, options.final_rounds
-    one_by_one = measure(calls, study.device, rounds=rounds, rng=chance, progress=progress, title="timing at batch 1")
-    together = measure(
-        batched,
-        study.device,
-        rounds=max(3, rounds // 2),
-        rng=chance,
-        progress=progress,
-        title=f"timing at batch {len(images)}",
-    )
-    return {
-        key: {"measured_ms": one_by_one[key].ms / len(singles), "batch_ms": together[key].ms / len(images)}
-        for key in calls
-    }
 
 
 def test(
@@ -210,6 +170,10 @@ class _Judge:
                 dealt = PerInstance(shuffled(codes, self.chance))
                 self.reshuffled.update(one.network(batch.inputs, dealt), batch)
             self._note(batch, codes, output)
+        elif isinstance(one.network, Cascade):
+            output, stage, ms = one.network.answer(batch.inputs)
+            self.seen.setdefault("stage", []).append(stage.cpu())
+            self.seen.setdefault("ms", []).append(ms.cpu())
         elif one.keep is not None:
             codes = draw_codes(self.study.space, len(batch.inputs), one.keep, self.chance)
             output = one.network(batch.inputs, PerInstance(codes))
@@ -244,12 +208,24 @@ class _Judge:
                 "varying_bits": spread.varying_bits,
                 "latency_spread": float(latency.max() / latency.min()),
             }
+        if "stage" in self.seen:
+            stage, ms = torch.cat(self.seen["stage"]), torch.cat(self.seen["ms"])
+            row |= {"table_ms": float(ms.mean()), "sent_on": float((stage > 0).double().mean())}
+            row["latency_spread"] = float(ms.max() / ms.min())
         if self.one.controller is not None:
             row["shuffled_accuracy"] = self.reshuffled.compute()["score"]
         return row | self._complexity(codes)
 
     def _complexity(self, codes: Tensor | None) -> dict[str, Any]:
         """Multiply-adds of the mean image, and the parameters that have to be kept, controller included."""
+        if self.one.parts:
+            alone = [self.study.complexity(part.network) for part in self.one.parts]
+            stage = torch.cat(self.seen["stage"])
+            reached = [float((stage >= i).double().mean()) for i in range(len(alone))]
+            return {
+                "madds": sum(share * each["madds"] for share, each in zip(reached, alone)),
+                "parameters": sum(each["parameters"] for each in alone),
+            }
         if codes is None:
             return self.study.complexity(self.one.network)
         controller = self.study.complexity(self.one.controller) if self.one.controller else {}

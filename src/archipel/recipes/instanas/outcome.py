@@ -10,24 +10,53 @@ import torch
 from torch import Tensor
 
 from archipel.cost import LatencyTable
+from archipel.recipes.instanas.cascade import chosen_cascades
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.result import figure, point
 from archipel.run.environment import environment
 
 __all__ = ["result_of", "write_instances"]
 
-KINDS = ("instanas", "static_child", "static_union", "random_policy", "mobilenet_v2")
+KINDS = (
+    "instanas",
+    "static_child",
+    "child_cascade",
+    "static_union",
+    "random_policy",
+    "mobilenet_v2",
+    "mobilenet_cascade",
+)
 PICTURES = 2000
 
 
-def points_of(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Points in the order of `KINDS`; a point's seeds are those that have it (a search may give fewer variants)."""
+def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Points in the order of `KINDS`; a point's seeds are those that have it (a search may give fewer variants).
+
+    Args:
+        made: what the cascades are made of.
+    """
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows.values():
         figures = {key: value for key, value in row.items() if key not in ("kind", "name", "seed")}
         grouped.setdefault((row["kind"], row["name"]), []).append(figures)
     ordered = sorted(grouped, key=lambda key: (KINDS.index(key[0]), key[1]))
-    return [point(name, kind, grouped[kind, name]) for kind, name in ordered]
+    return [point(name, kind, grouped[kind, name], _note(kind, made)) for kind, name in ordered]
+
+
+def _note(kind: str, made: Sequence[Mapping[str, Any]]) -> str | None:
+    """Which two networks the cascades of a kind are made of, seeds with the same two named together."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for row in made:
+        if row["kind"] == kind:
+            seeds.setdefault(tuple(row["networks"]), []).append(row["seed"])
+    if not seeds:
+        return None
+    told = [
+        f"{first} answers, what it is unsure of goes on to {second}"
+        + (f" ({'seed' if len(own) == 1 else 'seeds'} {', '.join(map(str, own))})" if len(seeds) > 1 else "")
+        for (first, second), own in seeds.items()
+    ]
+    return "; ".join(told)
 
 
 def awareness_of(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str, Any]:
@@ -101,7 +130,7 @@ def result_of(
     Args:
         seconds: wall-clock of the last uninterrupted piece.
     """
-    task, folder = study.task, study.folder
+    task, folder, cascades = study.task, study.folder, chosen_cascades(study)
     history = pretraining["history"]
     curves = {
         "pretraining": {key: [row[key] for row in history] for key in history[0]},
@@ -154,7 +183,8 @@ def result_of(
             "throughput_batch": study.settings.latency.throughput_batch,
             "fingerprint": dict(table.fingerprint),
         },
-        "points": points_of(rows),
+        "points": points_of(rows, cascades),
+        "cascades": cascades,
         "awareness": awareness_of(rows, len(searches)),
         "curves": curves,
         "alarms": [alarm for done in searches.values() for alarm in done["alarms"]],

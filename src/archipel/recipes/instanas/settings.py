@@ -78,6 +78,13 @@ class Baselines:
     """How many of the variants are also compared with their static union and with random policies."""
     shuffles: int = 10
     """Random re-deals of the architectures over the test images (instance-awareness test)."""
+    cascades: int = 5
+    """Points of each confidence cascade, in which a cheap network answers and the images it is unsure of go on to a
+    dearer one: of two MobileNetV2 widths, and of two static children. Nothing is trained for them; 0: none."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cascades <= 25:  # one letter each, and one for a target latency's
+            raise OptionError(f"baselines.cascades is {self.cascades}; give 0 to 25")
 
 
 @dataclass(frozen=True)

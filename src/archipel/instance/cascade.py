@@ -1,0 +1,257 @@
+"""A cascade: a cheap network answers, and the images that it is unsure of go on to the next, dearer one.
+
+Doubt is 1 − the largest softmax probability after temperature scaling, one temperature a stage; an image whose doubt is
+above the stage's threshold goes on. (The margin between the two largest probabilities would do as well; this is the one
+that reads as a probability of being wrong.) Temperatures and thresholds come from validation images.
+
+Letters: `B` images of a batch, `N` validation images, `S` stages.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from archipel.errors import OptionError
+from archipel.nn.fold import fold_batch_norm
+
+__all__ = ["Answer", "Cascade", "CascadePoint", "doubt", "frontier", "sweep", "temperature_for", "within"]
+
+EVERYTHING, NOTHING = -1.0, 1.0
+"""Thresholds at which all images go on, and none does: a doubt is never below 0 and always below 1."""
+COMBINATIONS = 4096
+"""Most combinations of thresholds that a sweep looks at."""
+WIDEST = 16.0
+"""Temperatures lie between 1/16 and 16: a split without a mistake would ask for 0."""
+
+
+class Answer(NamedTuple):
+    """What a cascade says of a batch."""
+
+    output: Tensor
+    """`[B, classes]`: logits over the temperature of the stage that answered."""
+    stage: Tensor
+    """`[B]`, int64: which stage answered."""
+    ms: Tensor
+    """`[B]`, float64: milliseconds of all stages that looked at the image."""
+
+
+class Cascade(nn.Module):
+    """Each image's answer is that of the first stage whose doubt is at most its threshold, or of the last.
+
+    Any networks with the same classes can be stages: children of a meta-graph, networks of their own. For inference:
+    batch norm is folded. In a batch the unsure rows are gathered, the next stage runs on them alone, and its answers
+    are scattered back; a single image leaves with the first stage that is sure.
+
+    Args:
+        stages: `[B, C, H, W]` → `[B, classes]`, from cheap to dear.
+        thresholds: of the doubt, one for each stage but the last.
+        costs_ms: milliseconds an image, of each stage alone.
+        temperatures: what each stage's logits are divided by; all 1 if not given.
+
+    Raises:
+        OptionError: the numbers do not fit the stages, or a temperature is not above 0.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        *,
+        thresholds: Sequence[float],
+        costs_ms: Sequence[float],
+        temperatures: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        count = len(stages)
+        temperatures = temperatures or [1.0] * count
+        if not count or (len(thresholds), len(costs_ms), len(temperatures)) != (count - 1, count, count):
+            raise OptionError(
+                f"a cascade of {count} stages needs one threshold less, and as many costs and temperatures; it was "
+                f"given {len(thresholds)}, {len(costs_ms)} and {len(temperatures)}"
+            )
+        if min(temperatures) <= 0.0:
+            raise OptionError(f"a temperature of a cascade is {min(temperatures):g}; give numbers above 0")
+        self.stages = nn.ModuleList(fold_batch_norm(stage) for stage in stages)
+        self.thresholds = tuple(thresholds)
+        self.temperatures = tuple(temperatures)
+        self.costs_ms = tuple(costs_ms)
+        self.eval()
+
+    def at(self, thresholds: Sequence[float]) -> Cascade:
+        """The same stages, weights shared, under other thresholds: another point of the cascade's frontier.
+
+        Raises:
+            OptionError: there are not as many as before.
+        """
+        if len(thresholds) != len(self.thresholds):
+            raise OptionError(f"the cascade has {len(self.thresholds)} thresholds; {len(thresholds)} are given")
+        moved = copy.copy(self)
+        moved.thresholds = tuple(thresholds)
+        return moved
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[B, C, H, W]` → `[B, classes]`: logits over the answering stage's temperature."""
+        answers = self._answers(inputs)
+        _, output = next(answers)
+        for rows, own in answers:
+            output = own if rows is None else output.index_copy_(0, rows, own)
+        return output
+
+    @torch.no_grad()
+    def answer(self, inputs: Tensor) -> Answer:
+        """As `forward`, with who answered and what that cost."""
+        output, stage = None, torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+        for number, (rows, own) in enumerate(self._answers(inputs)):
+            if output is None or rows is None:
+                output, stage[:] = own, number
+            else:
+                output.index_copy_(0, rows, own)
+                stage[rows] = number
+        assert output is not None
+        spent = torch.tensor(self.costs_ms, dtype=torch.float64, device=inputs.device).cumsum(0)
+        return Answer(output, stage, spent[stage])
+
+    def _answers(self, inputs: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """Of each stage that runs: the rows it runs on (None: all), and its scaled logits for them."""
+        rows, mine = None, inputs
+        for stage, temperature, threshold in zip(self.stages, self.temperatures, (*self.thresholds, None)):
+            scaled = stage(mine) / temperature
+            yield rows, scaled
+            if threshold is None:
+                return
+            unsure = (doubt(scaled) > threshold).nonzero()[:, 0]
+            if not len(unsure):
+                return
+            if len(unsure) < len(mine):
+                rows = unsure if rows is None else rows[unsure]
+                mine = mine[unsure]
+
+
+def doubt(logits: Tensor) -> Tensor:
+    """1 − the largest softmax probability, `[B, classes]` → `[B]`: the sum of the others, so that it stays above 0
+    where the largest rounds to 1."""
+    probabilities = logits.softmax(1)
+    largest = probabilities.argmax(1, keepdim=True)
+    return probabilities.scatter(1, largest, 0.0).sum(1)
+
+
+def temperature_for(logits: Tensor, targets: Tensor) -> float:
+    """The temperature T at which softmax(z/T) has the least cross-entropy (temperature scaling, Guo et al., ICML 2017).
+
+    The cross-entropy is convex in 1/T, so it has one minimum in log T, which a golden-section search finds.
+
+    Args:
+        logits, targets: `[N, classes]` and `[N]`, of images that the network was not trained on.
+
+    Raises:
+        OptionError: there are no images.
+    """
+    if not len(targets):
+        raise OptionError("a temperature is found on validation images; there are none")
+    logits, targets = logits.double(), targets.to(logits.device)
+
+    def loss(position: float) -> float:
+        return float(nn.functional.cross_entropy(logits / math.exp(position), targets))
+
+    ratio = (math.sqrt(5.0) - 1.0) / 2.0
+    low, high = -math.log(WIDEST), math.log(WIDEST)
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = loss(left), loss(right)
+    for _ in range(40):  # 5.5 · 0.618^40 = 2e-8 in log T
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = loss(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = loss(right)
+    return math.exp((low + high) / 2.0)
+
+
+@dataclass(frozen=True)
+class CascadePoint:
+    """What a cascade does with the validation images under some thresholds."""
+
+    thresholds: tuple[float, ...]
+    accuracy: float
+    ms: float
+    """Milliseconds of the mean image."""
+    shares: tuple[float, ...]
+    """Of the images, answered by each stage."""
+
+
+def sweep(doubts: Tensor, correct: Tensor, costs_ms: Sequence[float]) -> list[CascadePoint]:
+    """Every point that moving the thresholds gives, by rising latency.
+
+    Thresholds stand half-way between neighbouring doubts. Two stages have as many points as there are different doubts,
+    and one more; of three and more, and where there are more than 4,096, evenly spread thresholds are combined.
+
+    Args:
+        doubts: `[S - 1, N]`, of the stages but the last, for all images whether they would get there or not.
+        correct: `[S, N]`, bool, whether each stage's answer is right.
+        costs_ms: milliseconds an image, of each stage alone.
+
+    Raises:
+        OptionError: there are no images.
+    """
+    if not correct.shape[1]:
+        raise OptionError("the thresholds of a cascade are found on validation images; there are none")
+    doubts, correct = doubts.double().cpu(), correct.cpu()
+    most = max(2, int(COMBINATIONS ** (1.0 / max(1, len(doubts))) + 1e-9))
+    spent = torch.tensor(costs_ms, dtype=torch.float64).cumsum(0)
+    found = []
+    for thresholds in itertools.product(*(_between(row, most) for row in doubts)):
+        goes_on = torch.ones(correct.shape[1], dtype=torch.bool)
+        right, share = 0, []
+        for stage, threshold in enumerate((*thresholds, float("inf"))):
+            unsure = goes_on & (doubts[stage] > threshold) if stage < len(doubts) else torch.zeros_like(goes_on)
+            answers = goes_on & ~unsure
+            right += int((answers & correct[stage]).sum())
+            share.append(float(answers.double().mean()))
+            goes_on = unsure
+        ms = float((torch.tensor(share, dtype=torch.float64) * spent).sum())
+        found.append(CascadePoint(thresholds, right / correct.shape[1], ms, tuple(share)))
+    return sorted(found, key=lambda point: (point.ms, -point.accuracy))
+
+
+def _between(doubts: Tensor, most: int) -> list[float]:
+    """At most `most` thresholds that divide the doubts differently, the two that do not divide them included."""
+    known = doubts.unique()
+    inner = ((known[1:] + known[:-1]) / 2.0).tolist()
+    every = [EVERYTHING, *inner, NOTHING]
+    if len(every) <= most:
+        return every
+    return [every[round(i * (len(every) - 1) / (most - 1))] for i in range(most)]
+
+
+def frontier(points: Sequence[CascadePoint]) -> list[CascadePoint]:
+    """The points that none equals or beats in both accuracy and latency, from fast to slow."""
+    kept: list[CascadePoint] = []
+    for point in sorted(points, key=lambda p: (p.ms, -p.accuracy)):
+        if not kept or point.accuracy > kept[-1].accuracy:
+            kept.append(point)
+    return kept
+
+
+def within(points: Sequence[CascadePoint], target_ms: float) -> CascadePoint:
+    """The most accurate point of at most `target_ms` for the mean image; of equals the fastest.
+
+    Raises:
+        OptionError: none is as fast.
+    """
+    able = [point for point in points if point.ms <= target_ms]
+    if not able:
+        fastest = min((point.ms for point in points), default=float("nan"))
+        raise OptionError(
+            f"no thresholds meet {target_ms:g} ms an image; the cascade's fastest point takes {fastest:.3g}"
+        )
+    return max(able, key=lambda point: (point.accuracy, -point.ms))

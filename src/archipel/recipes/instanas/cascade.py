@@ -1,0 +1,182 @@
+"""The confidence cascades that a run is compared with: two of its static networks, the cheap one first.
+
+Nothing is trained for them. Which two, their temperatures and their thresholds come from `val`, their costs from the
+latency table.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archipel.instance.cascade import NOTHING, Cascade, CascadePoint, doubt, frontier, sweep, temperature_for
+from archipel.instance.variants import choose_variants
+from archipel.progress import Progress
+from archipel.recipes.instanas.judging import Contestant
+from archipel.recipes.instanas.study import Study
+from archipel.run.jobs import Job, run_jobs
+from archipel.sharing.evaluation import predictions
+
+__all__ = ["best_pair", "cascades", "chosen_cascades", "worth_having"]
+
+MADE_OF = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}
+"""Kind of cascade → kind of its two networks."""
+LATENCIES = 64
+"""At so many, evenly spread, the accuracies that two pairs reach are compared."""
+
+
+def cascades(
+    study: Study, everyone: Sequence[Contestant], *, workers: int, target_ms: float | None = None
+) -> list[Contestant]:
+    """The cascades that the finished networks of each seed make; fewer than two of a kind make none.
+
+    Args:
+        workers: processes.
+        target_ms: one point of each has at most so many milliseconds, if it can.
+    """
+    if not study.settings.baselines.cascades:
+        return []
+    families: dict[tuple[str, int], list[Contestant]] = {}
+    for kind, of in MADE_OF.items():
+        for one in everyone:
+            if one.kind == of:
+                families.setdefault((kind, one.seed), []).append(one)
+    jobs = [
+        Job(f"{kind}, seed {seed}", partial(_choose, study, kind, seed, family, target_ms))
+        for (kind, seed), family in families.items()
+    ]
+    run_jobs(jobs, workers=workers, progress=study.progress, title="cascades", total=len(jobs))
+    found = []
+    for (kind, seed), family in families.items():
+        done = study.done(_stage(kind, seed))
+        parts = tuple(one for name in done["networks"] for one in family if one.name == name)
+        if not parts:
+            continue
+        whole = Cascade(
+            [part.network for part in parts],
+            thresholds=[NOTHING],
+            costs_ms=done["costs_ms"],
+            temperatures=done["temperatures"],
+        )
+        study.on_device(whole)
+        for name, point in done["points"].items():
+            network = whole.at(point["thresholds"])
+            found.append(Contestant(kind, name, seed, network, parts=parts, shares=tuple(point["shares"])))
+    return found
+
+
+def chosen_cascades(study: Study) -> list[dict[str, Any]]:
+    """Of every kind and seed: its two networks, temperatures, points and validation frontier, in plain values."""
+    done = [study.done(stage) for stage in study.folder.stages if stage.startswith("cascade-")]
+    rows = [{key: value for key, value in row.items() if key != "stage_seconds"} for row in done if row["networks"]]
+    return sorted(rows, key=lambda row: (list(MADE_OF).index(row["kind"]), row["seed"]))
+
+
+def _stage(kind: str, seed: int) -> str:
+    return f"cascade-{kind}-{seed}"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a static network does with the `N` validation images."""
+
+    ms: float
+    temperature: float
+    doubts: Tensor
+    """`[N]`"""
+    correct: Tensor
+    """`[N]`, bool."""
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.double().mean())
+
+
+def _see(study: Study, one: Contestant) -> _Seen:
+    found = predictions(one.network, study.task, "val", device=study.device.torch_device)
+    logits = torch.cat([output for _, output in found])
+    targets = torch.cat([batch.targets for batch, _ in found])
+    temperature = temperature_for(logits, targets)
+    assert one.table_ms is not None
+    return _Seen(one.table_ms, temperature, doubt(logits / temperature), logits.argmax(1) == targets)
+
+
+def _choose(
+    study: Study, kind: str, seed: int, family: Sequence[Contestant], target_ms: float | None, progress: Progress
+) -> None:
+    def work() -> dict[str, Any]:
+        seen = {}
+        with progress.bar(f"validating {kind}, seed {seed}", len(family)) as bar:
+            for one in family:
+                seen[one.name] = _see(study, one)
+                bar.advance()
+        pairs = {
+            (a, b): sweep(x.doubts[None], torch.stack([x.correct, y.correct]), (x.ms, y.ms))
+            for (a, x), (b, y) in itertools.permutations(seen.items(), 2)
+            if x.ms < y.ms
+        }
+        found: dict[str, Any] = {"kind": kind, "seed": seed, "networks": [], "points": {}}
+        if not pairs:
+            return found
+        pair = best_pair(pairs, {name: (one.ms, one.accuracy) for name, one in seen.items()})
+        first, second = seen[pair[0]], seen[pair[1]]
+        points = worth_having(pairs[pair], (second.ms, second.accuracy))
+        rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
+        images, count = study.task.splits["val"], study.settings.baselines.cascades
+        names = choose_variants(rows, count, validation_images=images, target_ms=target_ms)
+        return found | {
+            "networks": pair,
+            "costs_ms": (first.ms, second.ms),
+            "temperatures": (first.temperature, second.temperature),
+            "points": {name: _plain(points[int(i)]) for name, i in names.items()},
+            "frontier": [(p.ms, p.accuracy) for p in frontier(pairs[pair])],
+        }
+
+    study.once(_stage(kind, seed), work)
+
+
+def _plain(point: CascadePoint) -> dict[str, Any]:
+    return {
+        "thresholds": point.thresholds,
+        "shares": point.shares,
+        "val_accuracy": point.accuracy,
+        "val_ms": point.ms,
+    }
+
+
+def best_pair(
+    pairs: Mapping[tuple[str, str], Sequence[CascadePoint]], alone: Mapping[str, tuple[float, float]]
+) -> tuple[str, str]:
+    """The pair that lifts the frontier of the networks alone most, by its mean height between the fastest and the
+    slowest of them; of equals the one whose first is cheapest and whose second is dearest.
+
+    Args:
+        pairs: (first, second) → all that its thresholds give.
+        alone: network → milliseconds an image, and accuracy.
+    """
+    costs = [ms for ms, _ in alone.values()]
+    grid = torch.linspace(min(costs), max(costs), LATENCIES, dtype=torch.float64).tolist()
+
+    def height(points: Sequence[CascadePoint]) -> float:
+        reached = [*alone.values(), *((p.ms, p.accuracy) for p in frontier(points))]
+        return sum(max((a for ms, a in reached if ms <= latency), default=0.0) for latency in grid)
+
+    return min(pairs, key=lambda pair: (-height(pairs[pair]), alone[pair[0]][0], -alone[pair[1]][0]))
+
+
+def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> list[CascadePoint]:
+    """The points at which both networks answer something, and which the last network alone does not beat; where there
+    are none, the most accurate of all.
+
+    Args:
+        last: its milliseconds an image, and accuracy.
+    """
+    ms, accuracy = last
+    both = [p for p in points if min(p.shares) > 0.0 and (p.ms < ms or p.accuracy > accuracy)]
+    return both or [max(points, key=lambda p: (p.accuracy, -p.ms))]

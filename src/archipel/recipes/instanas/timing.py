@@ -1,0 +1,83 @@
+"""Wall-clock latency of every finished network, side by side."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archipel.cost import measure
+from archipel.instance.cascade import EVERYTHING, NOTHING, Cascade, doubt
+from archipel.instance.network import InstanceNetwork
+from archipel.metagraph import MetaGraph
+from archipel.recipes.instanas.judging import Contestant
+from archipel.recipes.instanas.study import Study
+
+__all__ = ["time_all"]
+
+
+def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
+    """Wall-clock milliseconds an image, controller included: at batch 1 and at the throughput batch.
+
+    Validation images, batch norm folded, everybody in interleaved rounds of one session. At batch 1 a per-instance
+    network runs the child of each image, extracted before; random policies are not timed (nobody serves them). How
+    many images a cascade sends on decides what it takes, and a handful of images, or one batch, may hold
+    more or fewer hard ones than there are: so at batch 1 leaving after the first network and going on are timed apart
+    and weighted with the shares found on all of `val`, and of the batch as large a share goes on.
+    """
+    options = study.settings.latency
+    images = next(iter(study.task.loader("val", options.throughput_batch, device=study.device.torch_device))).inputs
+    singles = [images[i : i + 1] for i in range(min(options.images, len(images)))]
+    calls: dict[str, Callable[[], object]] = {}
+    batched: dict[str, Callable[[], object]] = {}
+
+    def each(network: nn.Module) -> None:
+        for image in singles:
+            network(image)
+
+    for one in everyone:
+        if one.kind == "random_policy":
+            continue
+        if isinstance(one.network, Cascade):
+            calls[f"{one.key}/0"] = partial(each, one.network.at([NOTHING]))
+            calls[f"{one.key}/1"] = partial(each, one.network.at([EVERYTHING]))
+            batched[one.key] = partial(typical(one.network, images, one.shares[1]), images)
+            continue
+        if one.controller is not None:
+            assert isinstance(one.network, MetaGraph)
+            ready: nn.Module = study.on_device(InstanceNetwork(one.network, one.controller))
+        else:
+            ready = study.device.prepare(one.network)
+        calls[f"{one.key}/0"] = partial(each, ready)
+        batched[one.key] = partial(ready, images)
+    chance = random.Random(study.seed_of("timing"))
+    progress, rounds = study.progress, options.final_rounds
+    one_by_one = measure(calls, study.device, rounds=rounds, rng=chance, progress=progress, title="timing at batch 1")
+    together = measure(
+        batched,
+        study.device,
+        rounds=max(3, rounds // 2),
+        rng=chance,
+        progress=progress,
+        title=f"timing at batch {len(images)}",
+    )
+    found = {}
+    for one in everyone:
+        if one.key in batched:
+            ways = one.shares or (1.0,)
+            ms = sum(share * one_by_one[f"{one.key}/{way}"].ms for way, share in enumerate(ways))
+            found[one.key] = {"measured_ms": ms / len(singles), "batch_ms": together[one.key].ms / len(images)}
+    return found
+
+
+@torch.no_grad()
+def typical(cascade: Cascade, images: Tensor, share: float) -> Cascade:
+    """The two-stage cascade with the threshold under which that share of these images goes on, the unsure first."""
+    doubts = doubt(cascade.stages[0](images) / cascade.temperatures[0]).double().sort(descending=True).values
+    count = round(share * len(images))
+    edges = [NOTHING, *doubts.tolist(), EVERYTHING]
+    return cascade.at([(edges[count] + edges[count + 1]) / 2.0])

@@ -1,0 +1,258 @@
+"""A cascade against its stages run one image at a time, and its thresholds against what the cascade then does."""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from archipel.errors import OptionError
+from archipel.instance.cascade import (
+    COMBINATIONS,
+    EVERYTHING,
+    NOTHING,
+    WIDEST,
+    Cascade,
+    CascadePoint,
+    doubt,
+    frontier,
+    sweep,
+    temperature_for,
+    within,
+)
+
+COSTS = (0.2, 0.5, 1.1)
+
+
+class Counting(nn.Module):
+    """A network that remembers how many rows it was given."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(24, 5))
+        self.rows: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows.append(len(x))
+        return 4.0 * self.net(x)
+
+
+def networks(count: int = 3) -> list[Counting]:
+    made = [Counting(seed) for seed in range(count)]
+    for net in made:
+        net(images(64))  # statistics other than 0 and 1
+        net.rows.clear()
+    return made
+
+
+def images(n: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def one_at_a_time(stages: list[Counting], x: Tensor, thresholds, temperatures) -> tuple[Tensor, Tensor]:
+    """The definition: every stage on the image alone, until one is sure."""
+    outputs, answered = [], []
+    for row in x.split(1):
+        for number, stage in enumerate(stages):
+            z = copy.deepcopy(stage).eval()(row) / temperatures[number]
+            if number == len(stages) - 1 or 1.0 - float(z.detach().softmax(1).max()) <= thresholds[number]:
+                outputs.append(z)
+                answered.append(number)
+                break
+    return torch.cat(outputs), torch.tensor(answered)
+
+
+class TestForward:
+    THRESHOLDS, TEMPERATURES = (0.3, 0.45), (1.5, 0.7, 2.0)
+
+    def test_it_is_what_its_stages_say_one_image_at_a_time(self) -> None:
+        stages, x = networks(), images(40)
+        cascade = Cascade(stages, thresholds=self.THRESHOLDS, costs_ms=COSTS, temperatures=self.TEMPERATURES)
+        expected, answered = one_at_a_time(stages, x, self.THRESHOLDS, self.TEMPERATURES)
+        assert answered.bincount().min() >= 3  # every stage answers something
+        torch.testing.assert_close(cascade(x), expected)
+        found = cascade.answer(x)
+        torch.testing.assert_close(found.output, expected)
+        assert found.stage.equal(answered)
+        spent = torch.tensor([0.2, 0.7, 1.8], dtype=torch.float64)
+        torch.testing.assert_close(found.ms, spent[answered])
+        torch.testing.assert_close(torch.cat([cascade(row) for row in x.split(1)]), expected)
+
+    def test_a_stage_sees_only_what_those_before_it_are_unsure_of(self) -> None:
+        cascade = Cascade(networks(), thresholds=self.THRESHOLDS, costs_ms=COSTS, temperatures=self.TEMPERATURES)
+        answered = cascade.answer(images(40)).stage
+        for stage, reached in zip(cascade.stages, (40, int((answered > 0).sum()), int((answered > 1).sum()))):
+            assert stage.rows == [reached]
+
+    def test_a_sure_image_leaves_at_once(self) -> None:
+        cascade = Cascade(networks(), thresholds=self.THRESHOLDS, costs_ms=COSTS)
+        x = images(40)
+        answered = cascade.answer(x).stage
+        for number in range(3):
+            (row, *_) = x[answered == number]
+            for stage in cascade.stages:
+                stage.rows.clear()
+            cascade(row[None])
+            assert [len(stage.rows) for stage in cascade.stages] == [int(i <= number) for i in range(3)]
+
+    @pytest.mark.parametrize(("thresholds", "stage"), [((NOTHING, NOTHING), 0), ((EVERYTHING, EVERYTHING), 2)])
+    def test_at_the_ends_one_stage_answers_all(self, thresholds: tuple[float, float], stage: int) -> None:
+        stages, x = networks(), images(9)
+        cascade = Cascade(stages, thresholds=(0.3, 0.3), costs_ms=COSTS).at(thresholds)
+        assert cascade.answer(x).stage.tolist() == [stage] * 9
+        torch.testing.assert_close(cascade(x), stages[stage].eval()(x))
+
+    def test_batch_norm_is_folded_and_what_it_is_made_of_stays(self) -> None:
+        stages = networks(2)
+        before = [copy.deepcopy(stage.state_dict()) for stage in stages]
+        cascade = Cascade(stages, thresholds=(0.3,), costs_ms=COSTS[:2])
+        cascade(images(9))
+        assert not [part for part in cascade.modules() if isinstance(part, nn.BatchNorm2d)]
+        assert all(stage.training for stage in stages)
+        assert all(s.state_dict()[k].equal(b[k]) for s, b in zip(stages, before) for k in b)
+
+    def test_another_threshold_shares_the_weights(self) -> None:
+        cascade = Cascade(networks(2), thresholds=(0.3,), costs_ms=COSTS[:2])
+        moved = cascade.at([0.6])
+        assert (cascade.thresholds, moved.thresholds) == ((0.3,), (0.6,))
+        assert moved.stages[0] is cascade.stages[0]
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"thresholds": (0.3, 0.3)}, r"2 stages needs one threshold less.*given 2, 2 and 2"),
+            ({"costs_ms": (1.0,)}, r"given 1, 1 and 2"),
+            ({"temperatures": (1.0, 0.0)}, r"a temperature of a cascade is 0; give numbers above 0"),
+        ],
+    )
+    def test_numbers_that_do_not_fit_are_refused(self, changes: dict, words: str) -> None:
+        with pytest.raises(OptionError, match=words):
+            Cascade(networks(2), **{"thresholds": (0.3,), "costs_ms": (1.0, 2.0), **changes})
+        with pytest.raises(OptionError, match="has 1 thresholds; 2 are given"):
+            Cascade(networks(2), thresholds=(0.3,), costs_ms=(1.0, 2.0)).at((0.1, 0.2))
+
+
+class TestDoubt:
+    def test_it_is_one_less_the_largest_probability(self) -> None:
+        logits = 3.0 * torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(doubt(logits), 1.0 - logits.softmax(1).max(1).values)
+
+    def test_near_certainty_is_still_told_apart(self) -> None:
+        """Where 1 − max rounds to 0 in single precision."""
+        found = doubt(torch.tensor([[30.0, 0.0, 0.0], [40.0, 0.0, 0.0]]))
+        assert found.tolist() == pytest.approx([2.0 * math.exp(-30), 2.0 * math.exp(-40)])
+
+    def test_equal_logits(self) -> None:
+        assert float(doubt(torch.zeros(1, 4))) == pytest.approx(0.75)
+
+
+class TestTemperature:
+    @pytest.mark.parametrize("planted", [0.5, 1.0, 3.0])
+    def test_a_planted_one_is_found(self, planted: float) -> None:
+        """Labels drawn from softmax(z/T): with 20,000 of them the estimate's standard error is below 1 %."""
+        chance = torch.Generator().manual_seed(0)
+        logits = 3.0 * torch.randn(20000, 5, generator=chance)
+        targets = (logits / planted).softmax(1).multinomial(1, generator=chance)[:, 0]
+        assert temperature_for(logits, targets) == pytest.approx(planted, rel=0.04)
+
+    def test_none_nearby_has_a_lower_loss(self) -> None:
+        chance = torch.Generator().manual_seed(1)
+        logits, targets = torch.randn(200, 4, generator=chance).double(), torch.randint(4, (200,), generator=chance)
+        logits[range(200), targets] += 1.0
+        best = temperature_for(logits, targets)
+        loss = lambda t: float(nn.functional.cross_entropy(logits / t, targets))  # noqa: E731
+        assert all(loss(best) <= loss(best * factor) for factor in (0.2, 0.9, 0.999, 1.001, 1.1, 5.0))
+        assert temperature_for(3.0 * logits, targets) == pytest.approx(3.0 * best, rel=1e-6)
+
+    def test_without_a_mistake_it_ends_at_its_limit(self) -> None:
+        assert temperature_for(10.0 * torch.eye(3), torch.arange(3)) == pytest.approx(1.0 / WIDEST)
+
+    def test_without_images_there_is_none(self) -> None:
+        with pytest.raises(OptionError, match="there are none"):
+            temperature_for(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+
+
+def judged(count: int, n: int = 60) -> tuple[list[Counting], Tensor, Tensor, Tensor, Tensor]:
+    """Networks, images, labels, doubts `[S - 1, N]` and correctness `[S, N]`."""
+    stages, x = networks(count), images(n, seed=3)
+    targets = torch.randint(5, (n,), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        logits = [copy.deepcopy(stage).eval()(x) for stage in stages]
+    doubts = torch.stack([doubt(z) for z in logits[:-1]])
+    return stages, x, targets, doubts, torch.stack([z.argmax(1) == targets for z in logits])
+
+
+class TestSweep:
+    @pytest.mark.parametrize("count", [2, 3])
+    def test_every_point_is_what_the_cascade_does_under_its_thresholds(self, count: int) -> None:
+        stages, x, targets, doubts, correct = judged(count)
+        costs = COSTS[:count]
+        points = sweep(doubts, correct, costs)
+        cascade = Cascade(stages, thresholds=[0.0] * (count - 1), costs_ms=costs)
+        for point in points[:: len(points) // 25]:
+            found = cascade.at(point.thresholds).answer(x)
+            assert float((found.output.argmax(1) == targets).double().mean()) == pytest.approx(point.accuracy)
+            assert float(found.ms.mean()) == pytest.approx(point.ms)
+            assert found.stage.bincount(minlength=count).div(60).tolist() == pytest.approx(list(point.shares))
+
+    def test_two_stages_have_a_point_for_every_number_of_images_that_go_on(self) -> None:
+        *_, doubts, correct = judged(2)
+        points = sweep(doubts, correct, COSTS[:2])
+        assert [round(60 * point.shares[1]) for point in points] == list(range(61))
+        assert all(a.ms < b.ms for a, b in pairwise(points))
+        assert (points[0].ms, points[-1].ms) == pytest.approx((0.2, 0.7))
+        assert points[0].accuracy == pytest.approx(float(correct[0].double().mean()))
+        assert points[-1].accuracy == pytest.approx(float(correct[1].double().mean()))
+
+    def test_equal_doubts_go_on_together(self) -> None:
+        points = sweep(torch.tensor([[0.2, 0.2, 0.2, 0.6]]), torch.ones(2, 4, dtype=torch.bool), (1.0, 1.0))
+        assert [point.shares[1] for point in points] == [0.0, 0.25, 1.0]
+
+    def test_combinations_are_thinned(self) -> None:
+        *_, doubts, correct = judged(3, n=150)
+        points = sweep(doubts, correct, COSTS)
+        assert len(points) == 64 * 64 == COMBINATIONS
+        assert {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)} <= {point.shares for point in points}
+
+    def test_where_the_cheap_one_knows_its_mistakes_the_dear_ones_accuracy_costs_less(self) -> None:
+        """Right on the easy three quarters and unsure of the rest: all right for 0.2 + 0.5 / 4."""
+        doubts = torch.cat([torch.linspace(0.0, 0.2, 75), torch.linspace(0.4, 0.8, 25)])
+        correct = torch.stack([doubts < 0.3, torch.ones(100, dtype=torch.bool)])
+        points = sweep(doubts[None], correct, COSTS[:2])
+        best = frontier(points)[-1]
+        assert (best.accuracy, best.ms) == pytest.approx((1.0, 0.2 + 0.25 * 0.5))
+        assert within(points, 0.5) == best
+
+    def test_without_images_there_is_nothing_to_find(self) -> None:
+        with pytest.raises(OptionError, match="there are none"):
+            sweep(torch.zeros(1, 0), torch.zeros(2, 0, dtype=torch.bool), (1.0, 2.0))
+
+
+def test_the_frontier_is_what_nothing_beats() -> None:
+    *_, doubts, correct = judged(3)
+    points = sweep(doubts, correct, COSTS)
+    kept = frontier(points)
+    assert all(a.ms < b.ms and a.accuracy < b.accuracy for a, b in pairwise(kept))
+    assert all(any(k.ms <= p.ms and k.accuracy >= p.accuracy for k in kept) for p in points)
+
+
+class TestWithin:
+    POINTS = (
+        CascadePoint((0.9,), 0.5, 1.0, (1.0, 0.0)),
+        CascadePoint((0.5,), 0.7, 1.4, (0.6, 0.4)),
+        CascadePoint((0.3,), 0.6, 1.5, (0.5, 0.5)),
+        CascadePoint((0.2,), 0.7, 1.6, (0.4, 0.6)),
+    )
+
+    @pytest.mark.parametrize(("target", "threshold"), [(1.0, 0.9), (1.39, 0.9), (1.4, 0.5), (1.5, 0.5), (9.0, 0.5)])
+    def test_it_is_the_most_accurate_that_is_fast_enough(self, target: float, threshold: float) -> None:
+        assert within(self.POINTS, target).thresholds == (threshold,)
+
+    def test_a_target_below_the_first_stage_is_refused(self) -> None:
+        with pytest.raises(OptionError, match=r"no thresholds meet 0\.9 ms an image; the cascade's fastest .* takes 1"):
+            within(self.POINTS, 0.9)
