@@ -21,13 +21,16 @@ from archipel.nn.blocks import ConvBN, InvertedResidual, Zero, residual
 from archipel.progress import SILENT
 from archipel.recipes import proxylessnas
 from archipel.recipes.proxylessnas import PRESETS, Request, Settings, prepare, run
+from archipel.recipes.proxylessnas.finished import Finished
+from archipel.recipes.proxylessnas.finished import finished as named
 from archipel.recipes.proxylessnas.outcome import sentence_of
 from archipel.recipes.proxylessnas.settings import Baselines, Derivation, Joint, Latency, Retraining, Warming
-from archipel.recipes.proxylessnas.stages import budgets_of, candidates
+from archipel.recipes.proxylessnas.stages import budgets_of, candidates, slug
 from archipel.recipes.proxylessnas.targets import Target, open_targets
 from archipel.recipes.study import open_space
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
+from archipel.sharing import evaluate
 from archipel.sharing.alternating import Alternation
 from archipel.spaces import instanas
 from archipel.tasks import Classification, load
@@ -187,6 +190,27 @@ class TestResult:
         names = [file.stem for file in (path / "checkpoints").iterdir()]
         assert len([name for name in names if name.startswith("final-")]) == final
         assert {name for name in names if not name.startswith("final-")} == {f"warm-up-{s}" for s in range(SEEDS)}
+
+
+class TestFinishedNetworks:
+    def held(self, finished, name: str | None = None) -> Finished:
+        path, _, task = finished
+        return named(RunFolder.open(path, write=False), task, open_space(task, little, SMALL.network), name)
+
+    def test_it_is_the_network_that_was_judged(self, finished) -> None:
+        _, result, _ = finished
+        for point in result["points"]:
+            places = next(t["budgets_ms"] for t in result["tables"] if t["target"] == point["target"])
+            where = min(range(len(places)), key=lambda i: abs(places[i] - point["budget_ms"]))
+            label = slug(point["target"])
+            for seed, accuracy in enumerate(point["accuracy"]["values"]):
+                found = self.held(finished, f"{point['kind']}-{label}-{where}-{seed}")
+                assert evaluate(found.network, little_task(), "test").score == pytest.approx(accuracy)
+                assert found.space.build(found.architecture).state_dict().keys() == found.network.state_dict().keys()
+
+    def test_of_several_devices_one_has_to_be_named(self, finished) -> None:
+        with pytest.raises(OptionError, match="networks for cpu, cpu@2; name one with --network, such as"):
+            self.held(finished)
 
 
 def test_killed_again_and_again_it_ends_the_same(

@@ -1,4 +1,4 @@
-"""`archipel eval`: the network of a training run, judged again."""
+"""`archipel eval`: a trained network of a run, judged again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from archipel.architecture import Architecture
-from archipel.cli.network import title_of
 from archipel.cli.output import facts, give
-from archipel.cli.train import Training
-from archipel.recipes.train import judge
+from archipel.cli.trained import trained
 from archipel.report.wording import percent
 from archipel.run.console import Terminal
-from archipel.run.folder import RunFolder
+from archipel.sharing import evaluate as evaluate_network
 
 __all__ = ["evaluate"]
 
@@ -22,26 +19,30 @@ __all__ = ["evaluate"]
 def evaluate(
     run: Path,
     *,
+    network: str | None = None,
     split: Literal["val", "test"] = "test",
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
 ) -> None:
-    """Evaluate the network of a training run again, on the data and device the run names.
+    """Evaluate a trained network again, on the data that its run names.
 
     Args:
-        run: a folder that "archipel train" made.
+        run: a folder that "archipel train" or "archipel search proxylessnas" made.
+        network: of a search, which of its networks, such as proxylessnas-cpu-1-0 (KIND-DEVICE-BUDGET-SEED); the one
+            found for the middle budget if not given.
         split: which images.
         json: print the metrics as JSON.
     """
-    folder = RunFolder.open(run, write=False)
-    request = Training.of(folder)
-    task, device, space = request.open(Terminal(quiet=True))
-    metrics = judge(folder, task, device, space, Architecture.from_json(request.architecture or {}), split)
-    result = {"run": str(run), "split": split, "images": task.splits[split], **metrics}
+    found = trained(run, network, Terminal(quiet=True))
+    with found.device.use():
+        where = found.device.torch_device
+        metrics = evaluate_network(found.network.to(where), found.task, split, device=where).metrics
+    images = found.task.splits[split]
+    result = {"run": str(run), "network": found.title, "split": split, "images": images, **metrics}
     give(
         result,
         json,
         lambda: facts(
-            f"{title_of(request.network, space)} on {task.splits[split]} {split} images of {task.spec.name}",
+            f"{found.title} on {images} {split} images of {found.task.spec.name}",
             [("accuracy", percent(metrics["score"], 2)), ("cross-entropy", f"{metrics['cross_entropy']:.4f}")],
         ),
     )

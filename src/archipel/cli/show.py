@@ -128,7 +128,7 @@ def _show_run(folder: RunFolder, json: bool) -> None:
     training = folder.config.get("recipe") == "train"
     file = "metrics.json" if training else "result.json"
     result = folder.read_json(file) if (folder.path / file).is_file() else None
-    again = f"archipel {'train' if training else 'run'} --resume {quoted(folder.path)}"
+    again = f"archipel {folder.config.get('recipe', 'run')} --resume {quoted(folder.path)}"
     content = {
         "run": str(folder.path),
         "command": folder.command,

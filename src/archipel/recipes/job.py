@@ -30,6 +30,7 @@ __all__ = [
     "absolute_data",
     "absolute_space",
     "go_on",
+    "held",
     "here",
     "located",
     "open_device",
@@ -192,6 +193,12 @@ def go_on(
         job.open(progress, measured="latency" in folder.stages)  # then the run has its own copy
         folder.event("resumed", command=command)
         return _finished(job, folder, progress, show, new=False)
+
+
+def held(recipe: Recipe, folder: RunFolder) -> tuple[Any, Any]:
+    """The request and the settings that a run folder of this recipe was made with."""
+    job = _Job.of(recipe, folder.config, {}, {}, source=str(folder.path / "config.yaml"))
+    return job.request, job.settings
 
 
 class _Job:

@@ -20,7 +20,7 @@ from archipel.sharing.training import seed_of
 from archipel.space import Space
 from archipel.tasks.task import Task
 
-__all__ = ["judge", "train_network", "trained_network"]
+__all__ = ["train_network", "trained_network"]
 
 _WEIGHTS = "weights.safetensors"
 
@@ -105,16 +105,3 @@ def trained_network(folder: RunFolder, space: Space, architecture: Architecture)
         raise RunError(f"{folder.path / _WEIGHTS} holds another network's weights")
     network.load_state_dict(tensors)
     return network.eval()
-
-
-def judge(
-    folder: RunFolder, task: Task, device: Device, space: Space, architecture: Architecture, split: str
-) -> dict[str, float]:
-    """The metrics of a finished training's network on `split`.
-
-    Raises:
-        RunError: as `trained_network`.
-    """
-    network = trained_network(folder, space, architecture)
-    with device.use():
-        return evaluate(network.to(device.torch_device), task, split, device=device.torch_device).metrics

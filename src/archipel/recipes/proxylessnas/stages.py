@@ -27,9 +27,13 @@ from archipel.sharing.evaluation import evaluate
 from archipel.sharing.gates import Gates
 from archipel.sharing.penalty import make_penalty
 from archipel.sharing.training import train
+from archipel.space import Space
 from archipel.spaces import mobilenet_v2
+from archipel.tasks import Classification
 
-__all__ = ["Aim", "Study", "budgets_of", "final_name", "mobilenets", "retrain", "search", "warm_up"]
+__all__ = [
+    "Aim", "Study", "budgets_of", "final_name", "mobilenet_for", "mobilenets", "retrain", "search", "warm_up",
+]  # fmt: skip
 
 SHOWN = 200
 """Most points of a Pareto set that are kept for the report."""
@@ -243,7 +247,7 @@ def retrain(study: Study, aim: Aim, budget: int, seed: int, kind: str, width: fl
     stage = final_name(kind, aim, budget, seed).removeprefix("final-")
 
     def work() -> dict[str, Any]:
-        row: dict[str, Any] = {}
+        row: dict[str, Any] = {"target": aim.target.label, "budget_ms": aim.budgets[budget]}
         torch.manual_seed(study.seed_of(stage, "weights"))
         if kind == "mobilenet_v2":
             assert width is not None
@@ -272,10 +276,13 @@ def _architecture(study: Study, aim: Aim, budget: int, seed: int, kind: str) -> 
 
 
 def new_mobilenet(study: Study, width: float) -> nn.Module:
-    """MobileNetV2 for the task's images; with the space's macro-structure where it has one of that name."""
-    macro = study.space.options.get("macro")
-    network: nn.Module = study.on_device(study.task.space(mobilenet_v2, macro=macro, width=width).build({}))
+    network: nn.Module = study.on_device(mobilenet_for(study.task, study.space, width).build({}))
     return network
+
+
+def mobilenet_for(task: Classification, space: Space, width: float) -> Space:
+    """MobileNetV2 for the task's images; with the space's macro-structure where it has one of that name."""
+    return task.space(mobilenet_v2, macro=space.options.get("macro"), width=width)
 
 
 def mobilenets(study: Study, aim: Aim) -> dict[str, float]:
@@ -285,9 +292,9 @@ def mobilenets(study: Study, aim: Aim) -> dict[str, float]:
     if aim.table is None:
         found = {}
         for width in widths:
-            space = study.task.space(mobilenet_v2, macro=study.space.options.get("macro"), width=width)
+            candidate = mobilenet_for(study.task, study.space, width)
             try:
-                found[str(width)] = aim.target.cost(space, None, study.task.spec.input_shape).of({})
+                found[str(width)] = aim.target.cost(candidate, None, study.task.spec.input_shape).of({})
             except ArchipelError:
                 return {}
         return found
