@@ -1,12 +1,58 @@
-"""Numbers of several seeds as the report and the terminal show them."""
+"""What every recipe's `result.json` has: where it comes from, and numbers of several seeds with their intervals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-__all__ = ["figure", "point"]
+from archipel.recipes.study import Study
+from archipel.run.environment import environment
+
+__all__ = ["figure", "heading", "point"]
+
+
+def heading(study: Study, title: str, preset: str, seconds: float) -> dict[str, Any]:
+    """What was run on what, when and where, in plain values.
+
+    Args:
+        title: the method, as it is written.
+        seconds: wall-clock of the last uninterrupted piece.
+    """
+    task, space, folder = study.task, study.space, study.folder
+    return {
+        "schema": 1,
+        "title": f"{title} on {task.spec.name}",
+        "command": folder.command,
+        "preset": preset,
+        "started": folder.started,
+        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "stages": [
+            {"name": name, "seconds": study.done(name)["stage_seconds"]}
+            for name in folder.stages
+            if not name.startswith("test-")  # parts of "test"
+        ],
+        "environment": {**environment(), "threads": study.device.threads},
+        "task": {
+            "name": task.spec.name,
+            "classes": list(task.spec.classes),
+            "input_shape": list(task.spec.input_shape),
+            "splits": dict(task.splits),
+            "chance": task.spec.chance,
+            "skipped": [{"path": str(s.path), "why": s.why} for s in task.skipped],
+        },
+        "space": {
+            "name": space.name,
+            "options": dict(space.options),
+            "size": str(space.size),
+            "choices": [
+                {"name": c.name, "kind": c.kind, "options": [str(o) for o in c.options], "empty": c.empty}
+                for c in space.choices
+            ],
+        },
+    }
 
 
 def figure(values: Sequence[float | None]) -> dict[str, Any] | None:

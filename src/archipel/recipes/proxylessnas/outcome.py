@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from archipel.recipes.proxylessnas.judging import KINDS, Contestant, is_specialised
 from archipel.recipes.proxylessnas.stages import Aim, Study, search_name
-from archipel.recipes.result import figure, point
-from archipel.run.environment import environment
+from archipel.recipes.result import figure, heading, point
 
 __all__ = ["result_of"]
 
@@ -116,7 +114,6 @@ def result_of(
     Args:
         seconds: wall-clock of the last uninterrupted piece.
     """
-    task, folder = study.task, study.folder
     points = points_of(everyone, tested, timed)
     searches = []
     for aim in aims:
@@ -146,37 +143,8 @@ def result_of(
     ]
     first = next((table["fidelity"] for table in tables if table["fidelity"]), {})
     return {
-        "schema": 1,
+        **heading(study, "ProxylessNAS", preset, seconds),
         "method": "proxylessnas",
-        "title": f"ProxylessNAS on {task.spec.name}",
-        "command": folder.command,
-        "preset": preset,
-        "started": folder.started,
-        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "stages": [
-            {"name": name, "seconds": study.done(name)["stage_seconds"]}
-            for name in folder.stages
-            if not name.startswith("test-")  # parts of "test"
-        ],
-        "environment": {**environment(), "threads": study.device.threads},
-        "task": {
-            "name": task.spec.name,
-            "classes": list(task.spec.classes),
-            "input_shape": list(task.spec.input_shape),
-            "splits": dict(task.splits),
-            "chance": task.spec.chance,
-            "skipped": [{"path": str(s.path), "why": s.why} for s in task.skipped],
-        },
-        "space": {
-            "name": study.space.name,
-            "options": dict(study.space.options),
-            "size": str(study.space.size),
-            "choices": [
-                {"name": c.name, "kind": c.kind, "options": [str(o) for o in c.options], "empty": c.empty}
-                for c in study.space.choices
-            ],
-        },
         "device": {"name": ", ".join(aim.target.label for aim in aims), "threads": study.device.threads},
         "points": points,
         "awareness": {"sentence": sentence_of(points, seeds), "rows": []},
