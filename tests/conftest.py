@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from archipel.metagraph import MetaGraph
 from archipel.nn import ConvBN, batch_norm2d, conv2d, linear, resize, stack
 from archipel.space import Space
-from archipel.spaces import SPACES
+from archipel.spaces import SPACES, cell
+from archipel.spaces.evolved import Backbone, CellSpace, Kept
 
 torch.set_num_threads(1)  # for tensors this small, a second thread is mostly waiting
 
@@ -186,7 +187,20 @@ VARIANTS: dict[str, tuple[dict[str, str], ...]] = {
 }
 
 
+def _evolved() -> Space:
+    """Cells with the expansion at each node, strided and not, heeding mix bits; a block that can be left out."""
+    cells = (
+        cell.Cell((5, 3, 1, 1, 3, 2), dim=0, mix=(1, 1)),
+        cell.Cell((3, 2, 0, 1, 5, 1), dim=1),
+        cell.Cell((1, 1, 3, 1, 0, 3)),
+    )
+    options = (Kept(cells[0], 2), Kept(cells[1], 2), Kept(cells[2], 3), Kept(cell.reference(5), 3))
+    backbone = Backbone(4, 1, 4, ((4, 1), (6, 2)), 8)
+    return Space(CellSpace(backbone, (options, options), attention=True).function, classes=4, size=8)
+
+
 ENUMERABLE = {f.__name__: Space(f) for f in (conditional, subsets, cells, shared, elastic, nested)}
+ENUMERABLE["evolved"] = _evolved()
 SPACES_HELD = {**ENUMERABLE, **_listed()}
 
 

@@ -1,5 +1,5 @@
-"""Spaces that are evolved: cells, populations of them, and the search that judges them by gradient (AutoSpace)."""
+"""Spaces that are evolved: cells, how they vary, and the published ones read and written (AutoSpace)."""
 
-from archipel.evolve.genes import CellGenes, crossover, distance
+from archipel.evolve.genes import CellGenes
 
-__all__ = ["CellGenes", "crossover", "distance"]
+__all__ = ["CellGenes"]

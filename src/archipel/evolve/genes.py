@@ -9,18 +9,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from archipel.errors import OptionError, SpaceError
 from archipel.spaces.cell import EDGES, IDENTITY, Cell
 
-__all__ = ["Admits", "CellGenes", "crossover", "distance"]
+__all__ = ["Admits", "CellGenes"]
 
 Admits = Callable[[Cell], bool]
 """Whether a cell may be made: its budget, what a population holds already."""
 
 _DIRECT = EDGES.index((0, 3))
 _TRIES = 20_000
+_PAIRINGS = 16
 
 
 @dataclass(frozen=True)
@@ -93,23 +93,32 @@ class CellGenes:
         chosen: Cell = rng.choices(cells, weights)[0]
         return chosen
 
+    def crossover(self, cell: Cell, other: Cell, rng: random.Random, admits: Admits = lambda _: True) -> Cell | None:
+        """Each gene of the cell replaced by the other's with probability 1/2, or None where no such cell is found that
+        is a network's and admitted."""
+        for _ in range(_PAIRINGS):
+            taken = [theirs if rng.random() < 0.5 else mine for mine, theirs in zip(_all(cell), _all(other))]
+            child = Cell(tuple(taken[:6]), taken[6], (taken[7], taken[8]))
+            if child.problem() is None and admits(child):
+                return child
+        return None
 
-def crossover(cell: Cell, other: Cell, rng: random.Random) -> Cell:
-    """Each gene of the cell replaced by the other's with probability 1/2; it may be no network's."""
+    def near(self, cell: Cell) -> list[Cell]:
+        """The cells one mutation away."""
+        return [other for _, other in self.neighbours(cell)]
 
-    def either(mine: Any, theirs: Any) -> Any:
-        return theirs if rng.random() < 0.5 else mine
+    def key(self, cell: Cell) -> Cell:
+        """Equal for cells that compute the same graph."""
+        return cell.canonical
 
-    codes = tuple(either(*pair) for pair in zip(cell.codes, other.codes))
-    bits = (either(cell.mix[0], other.mix[0]), either(cell.mix[1], other.mix[1]))
-    return Cell(codes, either(cell.dim, other.dim), bits)
-
-
-def distance(first: Cell, second: Cell) -> int:
-    """Genes in which the canonical forms differ."""
-    a, b = first.canonical, second.canonical
-    return sum(x != y for x, y in zip((*a.codes, a.dim, *a.mix), (*b.codes, b.dim, *b.mix)))
+    def distance(self, first: Cell, second: Cell) -> int:
+        """Genes in which the canonical forms differ."""
+        return sum(a != b for a, b in zip(_all(first.canonical), _all(second.canonical)))
 
 
 def _set(cell: Cell, place: int, code: int) -> Cell:
     return replace(cell, codes=(*cell.codes[:place], code, *cell.codes[place + 1 :]))
+
+
+def _all(cell: Cell) -> tuple[int, ...]:
+    return (*cell.codes, cell.dim, *cell.mix)

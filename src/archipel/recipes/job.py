@@ -342,7 +342,9 @@ def absolute_data(data: str) -> str:
 
 
 def absolute_space(name: str) -> str:
-    """`file.py:function` with the file's full path; a name stays."""
+    """`file.py:function` and an evolved space's `file.json` with the file's full path; a name stays."""
+    if name.endswith(".json"):
+        return str(Path(name).expanduser().resolve())
     path, colon, function = name.rpartition(":")
     return f"{Path(path).expanduser().resolve()}:{function}" if colon else name
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from archipel.errors import SpaceError, did_you_mean
 from archipel.space import SpaceFunction
+from archipel.spaces.evolved import load_space
 from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
@@ -42,7 +43,7 @@ SPACES: dict[str, SpaceFunction] = {
 
 
 def resolve(name: str, *, also: Iterable[str] = ()) -> SpaceFunction:
-    """The space function of a listed name, or of `path/to/file.py:function`.
+    """The space function of a listed name, of an evolved space's `file.json`, or of `path/to/file.py:function`.
 
     Args:
         also: what else the caller knows by name; said where there is no such space.
@@ -52,6 +53,8 @@ def resolve(name: str, *, also: Iterable[str] = ()) -> SpaceFunction:
     """
     if name in SPACES:
         return SPACES[name]
+    if name.endswith(".json"):
+        return load_space(name).function
     if ":" not in name and not name.endswith(".py"):
         known = (*SPACES, *also)
         raise SpaceError(

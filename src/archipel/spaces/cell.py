@@ -133,17 +133,12 @@ class Cell:
         The two can change places where nothing leads from one to the other and the expansion is at neither.
         """
         codes = tuple(self.live.get(edge, NONE) for edge in EDGES)
-        into = [sum(i == node for _, i in self.live) for node in (2, _OUTPUT)]
-        bits = tuple(bit if count > 1 else 0 for bit, count in zip(self.mix, into))
-        pruned = replace(self, codes=codes, mix=bits)
+        second, last = (sum(i == node for _, i in self.live) > 1 for node in (2, _OUTPUT))
+        pruned = replace(self, codes=codes, mix=(self.mix[0] * second, self.mix[1] * last))
         if self.dim or codes[2] != NONE:
             return pruned
-        first, second, _, direct, from_first, from_second = codes
-        return min(
-            pruned,
-            replace(pruned, codes=(second, first, NONE, direct, from_second, from_first)),
-            key=lambda cell: cell.codes,
-        )
+        a, b, _, direct, c, d = codes
+        return min(pruned, replace(pruned, codes=(b, a, NONE, direct, d, c)), key=lambda cell: cell.codes)
 
     # ---- cost -------------------------------------------------------------------------------------------------
 

@@ -67,8 +67,8 @@ class CellBlock(nn.Module):
             inputs = []
             for j in nodes:
                 if (j, i) in self.cell.live:
-                    y = self.edges[f"{j}_{i}"](nodes[j])
-                    inputs.append(torch.cat([y] * self.expand, 1) if j < dim < i else y)
+                    given = self.edges[f"{j}_{i}"](nodes[j])
+                    inputs.append(torch.cat([given] * self.expand, 1) if j < dim < i else given)
             if inputs:
                 total = _attended(inputs) if i in self.attended else _sum(inputs)
                 nodes[i] = self.expansion(total) if i == dim else F.relu6(total)

@@ -12,7 +12,7 @@ from archipel.nn.blocks import ConvBN, InvertedResidual, Zero, classifier, resid
 from archipel.nn.initial import he_fan_out
 from archipel.spaces.macro import Macro, macro_for, round_channels, stages, tail_channels
 
-__all__ = ["BN_EPS", "proxyless"]
+__all__ = ["BN_EPS", "MACROS", "proxyless"]
 
 BN_EPS = 1e-3
 """Of every batch norm in the published networks; their momentum, 0.1, is torch's own."""
@@ -21,7 +21,7 @@ _PUBLISHED = ((24, 4, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320,
 
 # The first stage is the fixed block. `cifar`: as InstaNAS' macro-structure of that name, the first two strides are
 # left out, so that 32 pixels end as 4; `tiny`: one is. `digits`, `compact` and `compact_large` are ours.
-_MACROS: dict[str, Macro] = {
+MACROS: dict[str, Macro] = {
     "digits": Macro(1, stages((16, 1, 1), (24, 2, 2), (40, 2, 1), (80, 1, 2)), tail=256),
     "compact": Macro(2, stages((16, 1, 1), (24, 3, 2), (40, 3, 1), (80, 3, 2), (96, 2, 1)), tail=640),
     "compact_large": Macro(2, stages((16, 1, 1), (24, 2, 2), (40, 3, 2), (80, 3, 2), (96, 2, 2)), tail=640),
@@ -67,7 +67,7 @@ def proxyless(
     """
     if macro is None and size < 20:
         macro = "cifar"  # the published blocks at any size; `digits` is one of ours
-    skeleton = macro_for(macro, size, _MACROS)
+    skeleton = macro_for(macro, size, MACROS)
     stem, *stage_widths, tail = _widths(skeleton, widths)
     bodies = _bodies(kernels, expansions)
     c = round_channels(stem * width)
