@@ -6,7 +6,7 @@ Letters: `B` batch, `D` code columns of the space, `O` options of a choice.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,13 +62,7 @@ class _Shared(Place):
             return self._mixed(x, route.weights[self.choice.name], route.on[self.choice.name])
         if isinstance(route, Gating) and self.choice.name in route.gates:
             return self._gated(x, route)
-        chosen = members(route.architecture[self.choice.name])
-        if not chosen:
-            return self._run_empty(x)
-        y = self._run(chosen[0], x)
-        for option in chosen[1:]:
-            y = y + self._run(option, x)
-        return y / len(chosen) if self.choice.mean and len(chosen) > 1 else y
+        return self._run_all(members(route.architecture[self.choice.name]), x)
 
     def computes_nothing(self) -> bool:
         """Whether the route under way runs `Zero` here and no other option is looked at."""
@@ -90,6 +84,14 @@ class _Shared(Place):
         own = x[option] if self.choice.kind == "inputs" else x
         y: Tensor = self.options[str(option)](own if rows is None else _rows_of(own, rows))
         return y
+
+    def _run_all(self, chosen: Sequence[Any], x: Any) -> Tensor:
+        if not chosen:
+            return self._run_empty(x)
+        y = self._run(chosen[0], x)
+        for option in chosen[1:]:
+            y = y + self._run(option, x)
+        return y / len(chosen) if self.choice.mean and len(chosen) > 1 else y
 
     def _run_empty(self, x: Tensor) -> Tensor:
         y: Tensor = self.options[str(self.choice.empty)](x) if self.empty is None else self.empty(x)
@@ -123,6 +125,8 @@ class _Shared(Place):
         decision = route.decide(name, x)
         taken = completed(self.choice, decision)
         if not learns(decision):
+            if len(taken) == 1 or bool((taken == taken[0]).all()):  # nothing to gather or scatter
+                return self._run_all([o for o, on in zip(self.choice.options, taken[0].tolist()) if on], x)
             return self._scattered(x, Rows.of(taken, {name: slice(None)}, {}, decision.device), inside=route)
         empty = None if isinstance(self.empty, Zero) else functools.partial(self._run_empty, x)
         return multiplied(self.choice, decision, taken, lambda option: self._run(option, x), empty)

@@ -45,12 +45,14 @@ def completed(choice: Choice, decision: Tensor) -> Tensor:
     Raises:
         ArchitectureError: some sample takes too few or too many.
     """
-    taken = (decision.detach() != 0).cpu()
+    taken = decision.detach().bool().cpu()
+    if choice.kind == "subset" and choice.allows_empty:
+        return taken
     if choice.empty in choice.options:
         taken[:, choice.options.index(choice.empty)] |= ~taken.any(1)
     count = taken.sum(1)
     is_subset = choice.kind == "subset"
-    wrong = (count == 0) & (not choice.allows_empty) if is_subset else count != choice.k
+    wrong = count == 0 if is_subset else count != choice.k
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise ArchitectureError(
@@ -72,7 +74,7 @@ def multiplied(
         empty: gives what a sample without options gets; None: 0.
     """
     # A default that stands in for an empty selection has weight 1, and its gate the gradient of its own output.
-    weights = decision + (taken.to(decision) - (decision.detach() != 0).to(decision))
+    weights = decision + (taken.to(decision) - decision.detach().bool().to(decision))
     y: Tensor | None = None
     for option, weight in zip(choice.options, weights.unbind(1)):
         term = run(option)

@@ -1,11 +1,14 @@
 """Instance-aware search (InstaNAS): controller, reward, stages, controls."""
 
 from archipel.instance.alarms import Alarm, Diversity, diversity
+from archipel.instance.block_gates import BlockGates, GatedNetwork
 from archipel.instance.cascade import Cascade, CascadePoint
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controller import LightController, ResNetController, make_controller
+from archipel.instance.dropping import DropTraining
 from archipel.instance.finetuning import fine_tune
+from archipel.instance.gated_training import GatedTraining
 from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
 from archipel.instance.reward import Window, WindowSchedule, latency_reward, reward
@@ -14,12 +17,16 @@ from archipel.instance.variants import choose_variants
 
 __all__ = [
     "Alarm",
+    "BlockGates",
     "Cascade",
     "CascadePoint",
     "CodeCost",
     "CodeMadds",
     "CodePolicy",
     "Diversity",
+    "DropTraining",
+    "GatedNetwork",
+    "GatedTraining",
     "InstanceNetwork",
     "LightController",
     "ResNetController",

@@ -129,6 +129,7 @@ def weight_epoch(
     precision: Precision = "float32",
     scaler: GradScaler | None = None,
     average: AveragedModel | None = None,
+    penalty: Callable[[], Tensor] | None = None,
     device: torch.device | str = "cpu",
     bar: Bar | None = None,
     after: Callable[[int], None] | None = None,
@@ -142,6 +143,7 @@ def weight_epoch(
         label_smoothing: of the loss that is minimised; only for tasks whose loss knows it.
         scaler: of the loss, where gradients would underflow (`float16`).
         average: updated after every step.
+        penalty: added to the loss of every batch, asked after its forward pass: what its route has noted on the way.
         after: called after every step with how many have been done; it may train what is not weights.
 
     Returns:
@@ -171,6 +173,8 @@ def weight_epoch(
         if precision != "float32":
             output = output.float()
         loss: Tensor = task.loss(output, batch, **smoothed)["total"]
+        if penalty is not None:
+            loss = loss + penalty()
         scaler.scale(loss).backward()
         if clip is not None:
             scaler.unscale_(optimiser)
