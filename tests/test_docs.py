@@ -16,7 +16,7 @@ from cyclopts import App
 
 from archipel import MetaGraph
 from archipel.cli.app import app
-from archipel.recipes import instanas, proxylessnas
+from archipel.recipes import blockdrop, convnet_aig, instanas, proxylessnas
 from archipel.report.instance_page import WATCHED
 from archipel.sharing.gates import Gates
 from archipel.space import Space
@@ -94,7 +94,9 @@ def test_python_compiles(page: Path) -> None:
         ast.parse(block)
 
 
-METHODS = {"instanas": instanas.PRESETS, "proxylessnas": proxylessnas.PRESETS}
+METHODS = {
+    method.__name__.rpartition(".")[2]: method.PRESETS for method in (instanas, proxylessnas, blockdrop, convnet_aig)
+}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -23,7 +23,17 @@ def test_version(call):
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "latency build", "latency check", "latency measure", "latency show", "search proxylessnas"]
+    "command",
+    [
+        *COMMANDS,
+        "latency build",
+        "latency check",
+        "latency measure",
+        "latency show",
+        "search proxylessnas",
+        "search blockdrop",
+        "search convnet_aig",
+    ],
 )
 def test_every_command_has_help(call, command):
     ended = call(*command.split(), "--help")

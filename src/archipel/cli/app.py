@@ -27,7 +27,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=(), negative_none=()),
     help_format="plaintext",
 )
-search = App(name="search", help="Search with one method: a network for every device and latency budget.")
+search = App(name="search", help="Search with one method: by devices and latency budgets, or blocks image by image.")
 latency = App(name="latency", help="Latency measured on this device: tables of search spaces, and whole networks.")
 
 app.command("archipel.cli.run:run", name="run", help="The main job: search on your images, measured on your device.")
@@ -36,6 +36,16 @@ search.command(
     "archipel.cli.search:search_proxylessnas",
     name="proxylessnas",
     help="Binarised paths, latency in the loss (arXiv 1812.00332).",
+)
+search.command(
+    "archipel.cli.skipping:search_blockdrop",
+    name="blockdrop",
+    help="A policy network leaves out blocks for each image (arXiv 1711.08393).",
+)
+search.command(
+    "archipel.cli.skipping:search_convnet_aig",
+    name="convnet_aig",
+    help="Gates that decide on the way which blocks an image runs (arXiv 1711.11503).",
 )
 app.command("archipel.cli.train:train", name="train", help="Train one network, published or of a search space.")
 app.command("archipel.cli.eval:evaluate", name="eval", help="Evaluate the network of a training run again.")

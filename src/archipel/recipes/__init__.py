@@ -32,6 +32,18 @@ METHODS: dict[str, Method] = {
         ("one-shot", "binarised paths", "policy gradient", "latency"),
         "complete: `archipel search proxylessnas`; its networks: `archipel train proxyless_cpu`",
     ),
+    "blockdrop": Method(
+        "blockdrop",
+        "Wu et al., BlockDrop: Dynamic Inference Paths in Residual Networks, CVPR 2018 (arXiv 1711.08393)",
+        ("instance-aware", "layer skipping", "policy gradient", "latency"),
+        "complete: `archipel search blockdrop`",
+    ),
+    "convnet_aig": Method(
+        "convnet_aig",
+        "Veit and Belongie, Convolutional Networks with Adaptive Inference Graphs, ECCV 2018 (arXiv 1711.11503)",
+        ("instance-aware", "layer skipping", "straight-through Gumbel", "latency"),
+        "complete: `archipel search convnet_aig`",
+    ),
     "mobilenet_v2": Method(
         "mobilenet_v2",
         "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018 (arXiv 1801.04381)",

@@ -79,4 +79,4 @@ def awareness_table(run: RunFolder) -> Table | None:
     head = ["variant", "own architecture, %", "shuffled, %", "own − shuffled", "static child, %", "own − static"]
     caption = "Test accuracy; differences in percentage points, "
     caption += "95 % intervals over seeds in brackets" if run.seeds > 1 else "one seed"
-    return Table(caption, head, lines, [theme.kind("instanas")] * len(lines))
+    return Table(caption, head, lines, [theme.kind(run.method)] * len(lines))

@@ -29,6 +29,8 @@ __all__ = [
 
 SCHEMA = 1
 INSTANAS = "instanas"
+PER_IMAGE = (INSTANAS, "blockdrop", "convnet_aig")
+"""The methods with an architecture for every image."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def read(run_dir: Path) -> RunFolder:
         raise RunError(f"'{file}' has schema {found!r}, this version reads {SCHEMA}; repeat the run with it")
     missing: list[str] = []
     variants, instances, config = {}, None, None
-    if (result.get("method") or INSTANAS) == INSTANAS:  # the only one with an architecture for every image
+    if (result.get("method") or INSTANAS) in PER_IMAGE:
         variants = _variants(run_dir / "architectures.csv", result, missing)
         instances = _instances(run_dir / "instances.safetensors", missing)
     if (run_dir / "config.yaml").is_file():

@@ -52,6 +52,9 @@ LIGHT: dict[str, str] = {
     "tint": "#d5e6f5",
     "instanas": "#0a66b0",
     "proxylessnas": "#0a66b0",
+    "blockdrop": "#7a4fb0",
+    "convnet_aig": "#b0306a",
+    "full_network": "#17202b",
     "mobilenet_v2": "#b86800",
     "mobilenet_cascade": "#c4411c",
     "static_child": "#007f60",
@@ -79,6 +82,9 @@ DARK: dict[str, str] = {
     "tint": "#1b3a55",
     "instanas": "#62b3f3",
     "proxylessnas": "#62b3f3",
+    "blockdrop": "#b99af0",
+    "convnet_aig": "#f288b0",
+    "full_network": "#e7ebf0",
     "mobilenet_v2": "#eba33c",
     "mobilenet_cascade": "#f0764f",
     "static_child": "#35c49a",
@@ -104,6 +110,8 @@ _RAMP = ((0x1B, 0x7F, 0xD6), (0x92, 0x8F, 0xA0), (0xDB, 0x48, 0x1D))
 _DISC = "M6 1.5a4.5 4.5 0 1 0 .01 0Z"
 _CROSS = "M3 .8 6 3.8 9 .8 11.2 3 8.2 6l3 3L9 11.2l-3-3-3 3L.8 9l3-3-3-3Z"
 _PENTAGON = "M6 .8 11.2 4.6 9.2 10.8H2.8L.8 4.6Z"
+_HEXAGON = "M6 1 10.5 3.5v5L6 11 1.5 8.5v-5Z"
+_STAR = "M6 .8 7.5 4.3l3.8.3-2.9 2.5.9 3.7L6 8.8 2.7 10.8l.9-3.7L.7 4.6l3.8-.3Z"
 _PLUS = "M4 1h4v3h3v4H8v3H4V8H1V4h3Z"
 
 
@@ -132,6 +140,9 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("instanas", "InstaNAS", "o", _DISC, "InstaNAS variant", ours=True, joined=True),
         Kind("proxylessnas", "ProxylessNAS", "o", _DISC, "ProxylessNAS network", ours=True, joined=True),
+        Kind("blockdrop", "BlockDrop", "h", _HEXAGON, "BlockDrop variant", ours=True, joined=True),
+        Kind("convnet_aig", "ConvNet-AIG", "*", _STAR, "ConvNet-AIG variant", ours=True, joined=True),
+        Kind("full_network", "full network", "s", "M2 2h8v8h-8Z"),
         Kind("mobilenet_v2", "MobileNetV2", "s", "M2 2h8v8h-8Z", "MobileNetV2 width", joined=True),
         Kind("mobilenet_cascade", "MobileNetV2 cascade", "p", _PENTAGON, joined=True),
         Kind("static_child", "static child", "^", "M6 1.2 11 10.4H1Z"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from archipel.cost import LatencyTable
+from archipel.recipes import study as common
 from archipel.recipes.instanas.cascade import chosen_cascades
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.result import figure, point
@@ -192,7 +193,7 @@ def result_of(
     }
 
 
-def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
+def write_instances(study: common.Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
     """`architectures.csv`: one row per test image and variant of the first seed; `instances.safetensors`: pictures
     and controller probabilities of at most 2,000 of them."""
     classes = study.task.spec.classes
