@@ -38,7 +38,7 @@ from archipel.tasks import Classification, load
 DEVICE = Device("cpu", 1)
 SEEDS = 2
 SMALL = Settings(
-    warming=Warming(epochs=1, batch=32, lr=0.05),
+    warming=Warming(epochs=1, reference=1, batch=32, lr=0.05),
     joint=Joint(epochs=2, batch=32, lr=0.05),
     alternation=Alternation(every=2, settling=0, batch=16, lr=0.05),
     derivation=Derivation(budgets=(0.4, 0.8), level=0.7, candidates=3),

@@ -37,7 +37,7 @@ class Alternation:
     """Images of a step of the gates."""
     lr: float = 1e-3
     """Of the gates (Adam)."""
-    paths: Literal["batch", "image"] = "image"
+    paths: Literal["batch", "image"] = "batch"
     """In a step of the weights every `batch` takes one path, as published, or every `image` its own."""
 
     def __post_init__(self) -> None:

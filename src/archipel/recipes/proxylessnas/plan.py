@@ -54,7 +54,7 @@ class Plan:
             Job(
                 f"warm-up, seed {seed}",
                 partial(self._warm, seed),
-                self.study.settings.warming.epochs,
+                self.study.settings.warming.reference + self.study.settings.warming.epochs,
                 partial(self._searches, seed),
             )
             for seed in range(self.seeds)

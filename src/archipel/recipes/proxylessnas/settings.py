@@ -34,6 +34,14 @@ class Warming(Optimisation):
 
     epochs: int = 40
     label_smoothing: float = 0.1
+    reference: int = 0
+    """Epochs before those in which one path alone learns, that of the options with most parameters; the other options
+    then take over what fits them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reference < 0:
+            raise OptionError(f"warming.reference is {self.reference}; give a number of epochs, or 0 for none")
 
 
 @dataclass(frozen=True)
@@ -129,16 +137,17 @@ _FEW = {"batch": 64, "lr": 0.05, "clip": 5.0, "label_smoothing": 0.1}
 PRESETS: dict[str, Settings] = {
     "cpu": Settings(
         network=Network(width=0.5),
-        warming=Warming(epochs=4, warmup=0.1, **_FEW),  # type: ignore[arg-type]
+        warming=Warming(epochs=4, reference=4, warmup=0.1, **_FEW),  # type: ignore[arg-type]
         joint=Joint(epochs=8, **_FEW),  # type: ignore[arg-type]
         alternation=Alternation(every=2, settling=0, lr=0.02),
         binarisation=Binarisation(zero_update="full"),
         penalty=PenaltySettings(form="budget"),
+        derivation=Derivation(candidates=32),
         retraining=Retraining(epochs=12, warmup=0.1, **_FEW),  # type: ignore[arg-type]
     ),
     "digits": Settings(
         network=Network(width=0.5),
-        warming=Warming(epochs=6, warmup=0.1, **_FEW),  # type: ignore[arg-type]
+        warming=Warming(epochs=6, reference=6, warmup=0.1, **_FEW),  # type: ignore[arg-type]
         joint=Joint(epochs=16, **_FEW),  # type: ignore[arg-type]
         alternation=Alternation(every=1, settling=0, lr=0.02),
         binarisation=Binarisation(zero_update="full"),
@@ -148,7 +157,7 @@ PRESETS: dict[str, Settings] = {
     ),
     "gpu": Settings(
         network=Network(macro=None),
-        warming=Warming(batch=128, lr=0.1),
+        warming=Warming(reference=10, batch=128, lr=0.1),
         joint=Joint(batch=128, lr=0.05),
         alternation=Alternation(every=5, batch=128, lr=6e-3),
         binarisation=Binarisation(zero_update="full"),
@@ -159,7 +168,7 @@ PRESETS: dict[str, Settings] = {
         network=Network(macro=None),
         warming=Warming(batch=256, lr=0.05, weight_decay=4e-5),
         joint=Joint(batch=256, lr=0.025, weight_decay=4e-5),
-        alternation=Alternation(every=5, settling=1, batch=256, lr=1e-3, paths="batch"),
+        alternation=Alternation(every=5, settling=1, batch=256, lr=1e-3),
         derivation=Derivation(candidates=0),
         binarisation=Binarisation(mode="full_v2", zero_update="skip"),
         penalty=PenaltySettings(form="mul_log"),

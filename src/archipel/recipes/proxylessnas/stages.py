@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,13 +19,16 @@ from archipel.metagraph import MetaGraph, Single
 from archipel.recipes import study
 from archipel.recipes.proxylessnas.settings import Settings
 from archipel.recipes.proxylessnas.targets import Target
+from archipel.run.checkpoint import Checkpoint
 from archipel.sharing.alternating import alternate
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.binarisation import ArchitectureStep, Sampled, adam
 from archipel.sharing.derivation import argmax, best_under, pareto, random_under
 from archipel.sharing.evaluation import evaluate
 from archipel.sharing.gates import Gates
+from archipel.sharing.inheritance import inherit, widest_path
 from archipel.sharing.penalty import make_penalty
+from archipel.sharing.policies import Fixed, PathPolicy
 from archipel.sharing.training import train
 from archipel.space import Space
 from archipel.spaces import mobilenet_v2
@@ -99,29 +102,47 @@ def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked_ms: tuple[fl
 
 
 def warm_up(study: Study, seed: int) -> MetaGraph:
-    """The meta-graph after weight steps alone, along paths of the untouched gates."""
+    """The meta-graph after weight steps alone: along one path, which the other options inherit from, then along paths
+    of the untouched gates."""
     stage = f"warm-up-{seed}"
     graph, options = study.new_graph(seed), study.settings.warming
-    checkpoint = study.folder.checkpoint(stage)
+    checkpoint, first = study.folder.checkpoint(stage), study.folder.checkpoint(f"reference-{seed}")
 
-    def work() -> dict[str, Any]:
-        history = train(
+    def learn(policy: PathPolicy, epochs: int, title: str, kept: Checkpoint) -> list[dict[str, float]]:
+        return train(
             graph,
             study.task,
-            options,
-            title=f"warm-up, seed {seed}",
+            replace(options, epochs=epochs),
+            title=f"{title}, seed {seed}",
             seed=study.seed_of(stage),
-            policy=Sampled(study.gates(seed), study.settings.alternation.paths),
+            policy=policy,
             device=study.device.torch_device,
-            checkpoint=checkpoint,
+            checkpoint=kept,
             progress=study.progress,
         )
-        return {"history": history}
+
+    def along_paths() -> list[dict[str, float]]:
+        policy = Sampled(study.gates(seed), study.settings.alternation.paths)
+        return learn(policy, options.epochs, "warm-up", checkpoint)
+
+    def work() -> dict[str, Any]:
+        before = []
+        if options.reference:
+            path = widest_path(graph)
+            before = learn(Fixed(path), options.reference, "reference path", first)
+            inherit(graph, path)
+        history = along_paths()
+        if not options.epochs:
+            checkpoint.save({"model": graph}, {"history": []})
+        return {"reference": before, "history": history}
 
     if study.folder.stage_done(stage) is None:
         study.once(stage, work)
     elif options.epochs:
-        work()  # finds every epoch done and loads the last
+        along_paths()  # finds every epoch done and loads the last
+    else:
+        checkpoint.load({"model": graph})
+    first.path.unlink(missing_ok=True)
     return graph
 
 
