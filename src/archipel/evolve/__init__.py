@@ -1,5 +1,18 @@
-"""Spaces that are evolved: cells, how they vary, and the published ones read and written (AutoSpace)."""
+"""Spaces that are evolved: cells, populations of them, and the search that judges them by gradient (AutoSpace)."""
 
 from archipel.evolve.genes import CellGenes
+from archipel.evolve.gradient import GradientScorer, Judging
+from archipel.evolve.population import Member, Population
+from archipel.evolve.search import Evolution, Outcome, References, evolve
 
-__all__ = ["CellGenes"]
+__all__ = [
+    "CellGenes",
+    "Evolution",
+    "GradientScorer",
+    "Judging",
+    "Member",
+    "Outcome",
+    "Population",
+    "References",
+    "evolve",
+]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from archipel.errors import OptionError, SpaceError
 from archipel.spaces.cell import EDGES, IDENTITY, Cell
@@ -110,6 +111,13 @@ class CellGenes:
     def key(self, cell: Cell) -> Cell:
         """Equal for cells that compute the same graph."""
         return cell.canonical
+
+    def to_json(self, cell: Cell) -> list[list[Any]]:
+        """The published matrix."""
+        return cell.to_matrix()
+
+    def from_json(self, data: list[list[Any]]) -> Cell:
+        return Cell.from_matrix(data)
 
     def distance(self, first: Cell, second: Cell) -> int:
         """Genes in which the canonical forms differ."""

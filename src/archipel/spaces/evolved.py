@@ -255,8 +255,8 @@ def _backbone(data: Any) -> Backbone:
     if not (math.isfinite(eps) and eps > 0):
         raise SpaceError(f"its eps is {eps:g}; give a number above 0")
     blocks = tuple((_count(channels), _count(stride)) for channels, stride in data["blocks"])
-    numbers = [_count(data[name]) for name in ("stem", "stem_stride", "fixed")]
-    return Backbone(*numbers, blocks, _count(data["tail"]), eps)
+    stem, stride, fixed, tail = (_count(data[name]) for name in ("stem", "stem_stride", "fixed", "tail"))
+    return Backbone(stem, stride, fixed, blocks, tail, eps)
 
 
 def _kept(data: Any) -> Kept:
