@@ -6,7 +6,7 @@ Letters: `B` batch, `D` code columns of the space, `K` choices (blocks).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -81,7 +81,7 @@ class Curriculum:
     """Where the policy learns; on `train`, as released, a trained network is nearly always right."""
 
     def __post_init__(self) -> None:
-        _check(self, epochs=0)
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Joint:
     """Recompute batch-norm statistics along the policy's own picks before every evaluation."""
 
     def __post_init__(self) -> None:
-        _check(self, epochs=0)
+        _check(self)
         if not self.penalties or len(set(self.penalties)) < len(self.penalties):
             raise OptionError(f"joint.penalties is {list(self.penalties)}; give different numbers, at least one")
 
@@ -115,9 +115,9 @@ def _alpha(options: Curriculum | Joint, epoch: int) -> float:
     return first + (last - first) * epoch / max(1, options.epochs - 1)
 
 
-def _check(options: Curriculum | Joint, *, epochs: int) -> None:
+def _check(options: Curriculum | Joint) -> None:
     stage = type(options).__name__.lower()
-    for name, least in (("epochs", epochs), ("batch", 2)):
+    for name, least in (("epochs", 0), ("batch", 2)):
         if getattr(options, name) < least:
             raise OptionError(f"{stage}.{name} is {getattr(options, name)}; give {least} or more")
     if not all(0.5 <= a <= 1.0 for a in options.alpha):
@@ -189,8 +189,7 @@ class DropTraining:
                 _step(optimiser, _loss(log_prob, reward, baseline, entropy, options.beta))
                 seen.add(reward=reward, use=self.use(codes))
                 bar.advance()
-            free = int((~forced).sum())
-            return {"free": float(free), **seen.means(), **self.judged(forced, recalibrate=False)}
+            return {"free": float((~forced).sum()), **seen.means(), **self.judged(forced, recalibrate=False)}
 
         steps = len(self.task.loader(options.split, options.batch, seed=0))
         return _epochs(options.epochs, steps, epoch, parts, checkpoint, progress, title)
@@ -275,7 +274,7 @@ class DropTraining:
     def judged(self, forced: Tensor, *, recalibrate: bool) -> DropRow:
         """What the MAP policy does on the validation split."""
         if recalibrate:
-            batches: Iterable[Tensor] = self.task.calibration(2, 256, device=self.device)
+            batches = self.task.calibration(2, 256, device=self.device)
             recalibrate_along(self.graph, self.controller, self.policy, batches)
         self.graph.eval()
         metric, found = self.task.metric(), []
