@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import make_controller
 from archipel.instance.finetuning import fine_tune, picks
 from archipel.instance.policy import CodePolicy
@@ -86,6 +87,25 @@ def test_picks_are_hard_and_without_chance(digits: Classification) -> None:
     one, other = (draw(inputs, torch.Generator().manual_seed(s)) for s in (0, 1))
     assert one.equal(other)
     assert one.equal(CodePolicy(graph.space).mode(controller(inputs)))
+
+
+def test_a_conditioned_controller_is_asked_for_something_else_each_time(digits: Classification) -> None:
+    graph, body = start(digits)
+    controller, targets = ConditionedController(body, Targets(1.0, 2.0)), Targets(1.0, 2.0)
+    torch.nn.init.normal_(controller.film[2].weight, std=2.0)
+    inputs, policy = next(iter(digits.calibration(1, 64))), CodePolicy(graph.space)
+    draw = picks(controller, policy, targets)
+    one, same, other = (draw(inputs, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert one.equal(same)
+    assert not one.equal(other)
+    asked = targets.draw(64, torch.Generator().manual_seed(0))
+    assert one.equal(policy.mode(controller(inputs, asked)))
+    history = tune(digits, graph, controller, targets=targets, epochs=4)
+    assert history[-1]["loss"] < history[0]["loss"]
+    found = {name: b.clone() for name, b in graph.named_buffers()}
+    along = lambda x: PerInstance(mode_codes(controller, policy, x, targets.spread(len(x))))  # noqa: E731
+    recalibrate(graph, digits.calibration(2, 256), along)
+    assert all(b.equal(found[name]) for name, b in graph.named_buffers())
 
 
 def test_statistics_are_of_the_tuned_weights_along_the_picks(digits: Classification) -> None:

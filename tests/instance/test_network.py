@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from archipel.errors import OptionError
+from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import LightController
 from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
@@ -105,3 +107,34 @@ def test_what_it_is_made_from_stays_as_it_is() -> None:
     held = sum(p.numel() for p in network.parameters())
     weights = sum(p.numel() for p in graph.parameters())
     assert held == weights + sum(p.numel() for p in network.controller.parameters())  # the graph's once
+
+
+class TestTarget:
+    @staticmethod
+    def network() -> InstanceNetwork:
+        controller = ConditionedController(LightController(3, channels=1, size=4), Targets(1.0, 2.0))
+        torch.manual_seed(0)
+        for parameter in controller.film.parameters():
+            torch.nn.init.normal_(parameter, std=2.0)
+        return InstanceNetwork(MetaGraph(Space(three)), controller)
+
+    def test_it_is_moved_along_the_frontier_call_by_call(self) -> None:
+        network, x = self.network(), torch.randn(16, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+        found = {}
+        for target in (1.0, 2.0):
+            plain = InstanceNetwork(network._source[0], network.controller.at(target))
+            found[target] = network.codes(x, target)
+            assert found[target].equal(plain.codes(x))
+            torch.testing.assert_close(network(x, target), plain(x))
+            torch.testing.assert_close(network(x[:1], target), plain(x[:1]))
+        assert not found[1.0].equal(found[2.0])
+        mixed = torch.tensor([1.0, 2.0] * 8)
+        expected = torch.where(mixed[:, None] == 1.0, found[1.0], found[2.0])
+        assert network.codes(x, mixed).equal(expected)
+
+    def test_a_target_is_given_where_it_is_asked_for_and_nowhere_else(self) -> None:
+        x = torch.randn(2, 1, 4, 4)
+        with pytest.raises(OptionError, match="target_ms is missing, and the controller is conditioned on it"):
+            self.network()(x)
+        with pytest.raises(OptionError, match="target_ms is given, and the controller is a plain one"):
+            InstanceNetwork(MetaGraph(Space(three)), ByBrightness())(x, 1.0)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archipel.instance.reward import Window, WindowSchedule, latency_reward, reward
+from archipel.instance.reward import (
+    Window,
+    WindowSchedule,
+    constrained_reward,
+    latency_reward,
+    next_multiplier,
+    reward,
+)
 
 WINDOW = Window(1.0, 3.0)
 GOLDEN = {0.5: 0.0, 1.0: 0.0, 1.25: 13.125, 1.5: 22.5, 2.0: 30.0, 2.5: 22.5, 3.0: 0.0, 3.5: 0.0}
@@ -81,3 +90,31 @@ class TestSchedule:
     def test_one_that_closes_is_refused(self) -> None:
         with pytest.raises(ValueError, match="would close"):
             WindowSchedule(1.0, 3.0, 0.9)
+
+
+class TestConstrained:
+    """R = answer − λ · max(0, ℓ/τ − 1)."""
+
+    @pytest.mark.parametrize(
+        ("right", "latency", "target", "expected"),
+        [
+            (True, 2.0, 2.0, 30.0),
+            (True, 0.1, 2.0, 30.0),
+            (True, 3.0, 2.0, 20.0),
+            (True, 8.0, 2.0, -30.0),
+            (False, 2.0, 2.0, -5.0),
+            (False, 3.0, 2.0, -15.0),
+        ],
+    )
+    def test_golden_values(self, right: bool, latency: float, target: float, expected: float) -> None:
+        more = {"multiplier": 20.0, "positive": 30.0, "negative": -5.0}
+        ms = torch.tensor([latency], dtype=torch.float64)
+        for aim in (target, torch.tensor([target])):
+            assert float(constrained_reward(torch.tensor([right]), ms, aim, **more)) == pytest.approx(expected)
+
+    def test_the_multiplier_rises_while_targets_are_missed_and_falls_while_they_are_met(self) -> None:
+        assert next_multiplier(30.0, 0.52, 0.2) == pytest.approx(30.0 * math.exp(0.1))
+        assert next_multiplier(30.0, 0.02, 0.2) == 30.0
+        assert next_multiplier(30.0, 0.0, 0.2) == pytest.approx(30.0 * math.exp(-0.004))
+        assert next_multiplier(30.0, 9.0, 0.0) == 30.0
+        assert next_multiplier(299.0, 50.0, 1.0) == 300.0

@@ -16,11 +16,13 @@ from archipel.cost import kendall_tau
 from archipel.errors import OptionError
 from archipel.instance.alarms import Alarm
 from archipel.instance.code_cost import CodeCost
+from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import make_controller
 from archipel.instance.controls import shuffled
+from archipel.instance.options import SearchOptions
 from archipel.instance.policy import CodePolicy
 from archipel.instance.reward import WindowSchedule, reward
-from archipel.instance.search import Search, SearchOptions, SearchRow, mode_codes
+from archipel.instance.search import Search, SearchRow, mode_codes
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.run.checkpoint import Checkpoint
 from archipel.sharing import Drawn, evaluate
@@ -60,6 +62,7 @@ def search_of(
     seed: int = 0,
     schedule: WindowSchedule = OPEN,
     controller: nn.Module | None = None,
+    targets: Targets | None = None,
     ms: float = 1.0,
     keep: Callable[[int], None] | None = None,
     **changes: Any,
@@ -70,7 +73,11 @@ def search_of(
     every = {(choice.name, option): ms for choice in space.choices for option in choice.options}
     cost = CodeCost(space, table(space, ms=every))
     controller = controller or make_controller("light", space.width, channels=1, size=8, seed=seed)
-    return Search(graph, controller, task, cost, schedule, replace(OPTIONS, **changes), seed=seed, keep=keep)
+    if targets is not None:
+        controller = ConditionedController(controller, targets)
+        changes["conditioned"] = True
+    options = replace(OPTIONS, **changes)
+    return Search(graph, controller, task, cost, schedule, options, seed=seed, targets=targets, keep=keep)
 
 
 def picked(search: Search, split: str = "test") -> tuple[Tensor, Tensor]:
@@ -216,6 +223,77 @@ class TestWindow:
             assert row["window_high"] == max(scheduled, before["sampled_ms"] + before["sampled_std"])
         assert rows[-1]["window_high"] > schedule.last_high
         assert "dead window" not in {alarm.kind for alarm in alarms}
+
+
+class TestConditioned:
+    """One controller for the whole range of targets."""
+
+    @staticmethod
+    def asked(search: Search, target: float) -> tuple[float, float]:
+        """Mean latency and accuracy for one target on the test images."""
+        (batch,) = search.task.loader("test", 1000)
+        codes = mode_codes(search.controller.at(target), search.policy, batch.inputs)
+        search.graph.eval()
+        with torch.no_grad():
+            right = search.graph(batch.inputs, PerInstance(codes)).argmax(1) == batch.targets
+        return float(search.cost(codes).mean()), float(right.double().mean())
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_in_windows_the_picks_follow_the_targets(self, planted, arithmetic_table, seed: int) -> None:
+        """Any path is right: nothing but the window decides what is picked. Seeds 0 to 2 are off by up to 1.0 ms."""
+        targets = Targets(1.0, 5.5)
+        search = search_of(
+            any_path_is_right, planted.task(types=1, seed=seed), arithmetic_table, seed=seed, ms=0.5, targets=targets,
+            epochs=12, controller_passes=2,
+        )  # fmt: skip
+        rows, alarms = search.run()
+        grid = targets.grid(7)
+        found = [self.asked(search, target)[0] for target in grid]
+        assert kendall_tau(grid, found) > 0.7
+        assert max(abs(ms - target) for ms, target in zip(found, grid)) < 1.125  # a quarter of the range
+        assert rows[-1]["slow_ms"] - rows[-1]["fast_ms"] > 1.5  # of 2.25 if each met its target
+        assert {(row["window_low"], row["window_high"]) for row in rows} == {(1.0, 5.5)}
+        assert not [alarm for alarm in alarms if alarm.kind == "dead window"]
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_constrained_it_is_as_right_as_the_target_allows(self, planted, arithmetic_table, seed: int) -> None:
+        """No reader takes 1 ms and answers with the first class, right for half of the images; one reader takes 2 and
+        can be right; both take 3 and cancel out. So all can be right in 1.5 ms on average, and nothing is to be had
+        above 2."""
+        search = search_of(
+            planted.subset, planted.task(seed=seed), arithmetic_table, seed=seed, targets=Targets(1.0, 3.0),
+            reward="constrained", epochs=15, controller_passes=2,
+        )  # fmt: skip
+        rows, _ = search.run()
+        for target in (2.1, 3.0):
+            ms, accuracy = self.asked(search, target)
+            assert accuracy >= 0.95
+            assert ms <= 2.1
+        assert self.asked(search, 1.0)[0] < self.asked(search, 3.0)[0] - 0.4
+        assert rows[0]["multiplier"] > 30.0
+
+    def test_a_plain_controller_is_constrained_by_the_windows_middle(self, planted, arithmetic_table) -> None:
+        for middle, cheap in ((1.05, True), (2.0, False)):
+            search = search_of(
+                planted.subset, planted.task(), arithmetic_table, reward="constrained", epochs=8,
+                schedule=WindowSchedule(middle - 0.5, middle + 0.5, middle + 0.5),
+            )  # fmt: skip
+            search.run()
+            codes, right = picked(search)
+            assert (float(search.cost(codes).mean()) <= 1.1) == cheap
+            assert (float(right.double().mean()) >= 0.95) != cheap
+
+    def test_the_bonus_for_diversity_sees_images_not_targets(self, planted, arithmetic_table) -> None:
+        search = search_of(planted.op, planted.task(), arithmetic_table, targets=Targets(1.0, 3.0))
+        torch.nn.init.normal_(search.controller.film[2].weight, std=3.0)
+        search.controller.eval()
+        (batch,) = search.task.loader("test", 1000)
+        same = batch.inputs[:1].expand(64, -1, -1, -1)
+        asked = search.targets.spread(64)
+        with torch.no_grad():
+            q = search.policy.probabilities(search.controller(same, asked), 0.8)
+            assert float(search.policy.information(q)) > 0.003
+            assert float(search.policy.information(search._alike(same, q, asked, 0.8))) == pytest.approx(0.0, abs=1e-5)
 
 
 class Linear(nn.Module):
@@ -476,11 +554,14 @@ Outcome = tuple[list[SearchRow], list[Alarm], list[dict[str, Tensor]], list[int]
 
 class TestDeterminism:
     @staticmethod
-    def outcome(planted, table: Tables, kind: str = "subset", seed: int = 0, **more: Any) -> Outcome:
+    def outcome(
+        planted, table: Tables, kind: str = "subset", seed: int = 0, changes: dict[str, Any] | None = None, **more: Any
+    ) -> Outcome:
         kept: list[int] = []
         search = search_of(
-            getattr(planted, kind), planted.task(n=128), table, seed=seed, epochs=3, weight_lr=0.01, keep=kept.append
-        )
+            getattr(planted, kind), planted.task(n=128), table, seed=seed, epochs=3, weight_lr=0.01, keep=kept.append,
+            **(changes or {}),
+        )  # fmt: skip
         rows, alarms = search.run(**more)
         return rows, alarms, [search.graph.state_dict(), search.controller.state_dict()], kept
 
@@ -496,17 +577,18 @@ class TestDeterminism:
         assert self.same(first, self.outcome(planted, arithmetic_table, kind))
         assert not self.same(first, self.outcome(planted, arithmetic_table, kind, seed=1))
 
+    @pytest.mark.parametrize("changes", [{}, {"targets": Targets(1.0, 3.0), "reward": "constrained"}])
     def test_killed_anywhere_and_gone_on_with_it_ends_the_same(
-        self, planted, arithmetic_table, tmp_path: Path, killer, killed
+        self, planted, arithmetic_table, tmp_path: Path, killer, killed, changes: dict[str, Any]
     ) -> None:
         whole = killer(None, Checkpoint(tmp_path / "whole"))
-        expected = self.outcome(planted, arithmetic_table, progress=whole, checkpoint=whole)
+        expected = self.outcome(planted, arithmetic_table, changes=changes, progress=whole, checkpoint=whole)
         assert expected[3] == [0, 1, 2]
         for at in range(whole.count):
             dying = killer(at, Checkpoint(tmp_path / f"{at}"))
             with pytest.raises(killed):
-                self.outcome(planted, arithmetic_table, progress=dying, checkpoint=dying)
-            again = self.outcome(planted, arithmetic_table, checkpoint=Checkpoint(tmp_path / f"{at}"))
+                self.outcome(planted, arithmetic_table, changes=changes, progress=dying, checkpoint=dying)
+            again = self.outcome(planted, arithmetic_table, changes=changes, checkpoint=Checkpoint(tmp_path / f"{at}"))
             assert self.same(expected, again), at
 
 
@@ -516,6 +598,7 @@ class TestDeterminism:
         ({"epochs": 0}, r"search\.epochs is 0; give 1 or more"),
         ({"batch": 1}, r"search\.batch is 1; give 2 or more"),
         ({"samples": 1}, r"give search\.samples of 2 or more"),
+        ({"multiplier": 0.0}, r"search\.multiplier is 0 and search\.multiplier_rate 0\.2; give"),
         ({"alpha": (0.4, 1.0)}, r"search\.alpha is \[0\.4, 1\.0\]; give two numbers from 0\.5 to 1"),
     ],
 )

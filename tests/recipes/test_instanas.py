@@ -16,7 +16,7 @@ from torch import nn
 
 from archipel.cost import Device, LatencyTable
 from archipel.errors import OptionError, TableError
-from archipel.instance.search import SearchOptions
+from archipel.instance.options import SearchOptions
 from archipel.nn import ConvBN, Residual, Zero, batch_norm2d, conv2d, linear
 from archipel.recipes.instanas import PRESETS, open_space, preset_for, run
 from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
@@ -326,6 +326,74 @@ def test_what_an_epoch_without_the_controller_did_not_sample_is_null(table: Late
     sampled = execute(tmp_path, table, settings=settings, seeds=1)["curves"]["search"][0]["sampled_ms"]
     assert sampled[0] is None
     assert all(ms > 0 for ms in sampled[1:])
+
+
+CONDITIONED = replace(
+    SMALL,
+    search=replace(SMALL.search, conditioned=True, reward="constrained"),
+    baselines=replace(SMALL.baselines, widths=(0.25,), cascades=0),
+)
+
+
+@pytest.fixture(scope="module")
+def conditioned(tmp_path_factory, table: LatencyTable) -> tuple[Path, dict[str, Any]]:
+    path = tmp_path_factory.mktemp("conditioned")
+    return path, execute(path, table, settings=CONDITIONED, seeds=1)
+
+
+class TestConditioned:
+    """One search and one fine-tuning for all variants."""
+
+    def test_variants_are_targets(self, conditioned, table: LatencyTable) -> None:
+        (search,) = conditioned[1]["curves"]["search"]
+        asked = search["asked"]
+        assert asked["target_ms"] == sorted(asked["target_ms"], reverse=True)
+        cheapest = min(table.predict(architecture) for architecture in table.space) + table.controller_ms
+        assert asked["target_ms"][-1] == pytest.approx(cheapest)
+        assert set(search["targets"].values()) <= set(asked["target_ms"])
+        assert len(search["multiplier"]) == CONDITIONED.search.epochs
+        variants = {p["name"] for p in conditioned[1]["points"] if p["kind"] == "instanas"}
+        assert variants == set(search["targets"])
+
+    def test_there_is_one_network_and_every_control(self, conditioned) -> None:
+        path, result = conditioned
+        names = {file.stem for file in (path / "checkpoints").iterdir()}
+        assert {name for name in names if name.startswith("final-instanas")} == {"final-instanas-all-0"}
+        assert {name for name in names if name.startswith("search")} == {"search-0", "search-0-epoch-2"}
+        kinds = [point["kind"] for point in result["points"]]
+        assert kinds.count("static_child") == kinds.count("instanas") == len(result["awareness"]["rows"])
+        assert {"static_union", "random_policy", "mobilenet_v2"} <= set(kinds)
+
+    def test_killed_in_the_stages_that_differ_it_ends_the_same(
+        self, conditioned, table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed
+    ) -> None:
+        met: set[str] = set()
+        mark_done, save = RunFolder.mark_done, Checkpoint.save
+
+        def dying_mark(folder: RunFolder, stage: str, result: Any) -> dict[str, Any]:
+            if f"mark {stage}" not in met and stage.startswith(("search", "finetuning")):
+                met.add(f"mark {stage}")
+                raise killed
+            return mark_done(folder, stage, result)
+
+        def dying_save(checkpoint: Checkpoint, parts: Any, meta: Any) -> None:
+            save(checkpoint, parts, meta)
+            stage = checkpoint.path.stem
+            if stage in ("search-0", "finetuning-0-all") and f"save {stage}" not in met:
+                met.add(f"save {stage}")
+                raise killed
+
+        monkeypatch.setattr(RunFolder, "mark_done", dying_mark)
+        monkeypatch.setattr(Checkpoint, "save", dying_save)
+        deaths = 0
+        while deaths < 10:
+            try:
+                result = execute(tmp_path, table, settings=CONDITIONED, seeds=1)
+                break
+            except killed:
+                deaths += 1
+        assert met == {f"{when} {stage}" for when in ("save", "mark") for stage in ("search-0", "finetuning-0-all")}
+        assert figures(result) == figures(conditioned[1])
 
 
 class TestTarget:

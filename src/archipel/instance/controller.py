@@ -95,9 +95,13 @@ class ResNetController(nn.Module):
                 k, c_out = module.kernel_size[0], module.out_channels
                 nn.init.normal_(module.weight, 0.0, (2.0 / (k * k * c_out)) ** 0.5)
 
+    def features(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]` → `[B, F]`, what `head` reads."""
+        return self.units(self.stem(x)).mean((2, 3))
+
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` → logits `[B, D]`."""
-        return self.head(self.units(self.stem(x)).mean((2, 3)))
+        return self.head(self.features(x))
 
 
 class LightController(nn.Module):
@@ -124,10 +128,12 @@ class LightController(nn.Module):
         return self.head(self.features(x))
 
 
-_KINDS = {"resnet": ResNetController, "light": LightController}
+_KINDS: dict[str, type[ResNetController | LightController]] = {"resnet": ResNetController, "light": LightController}
 
 
-def make_controller(kind: str, outputs: int, *, channels: int, size: int, seed: int) -> nn.Module:
+def make_controller(
+    kind: str, outputs: int, *, channels: int, size: int, seed: int
+) -> ResNetController | LightController:
     """A freshly initialised controller.
 
     Raises:

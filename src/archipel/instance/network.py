@@ -7,6 +7,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from archipel.errors import OptionError
+from archipel.instance.conditioned import ConditionedController
 from archipel.instance.policy import CodePolicy
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.nn.fold import fold_batch_norm
@@ -18,7 +20,8 @@ class InstanceNetwork(nn.Module):
     """y = G(x; m̂(x)): each image through the architecture its controller picks, only that architecture computed.
 
     For inference: batch norm is folded. A batch is routed through the meta-graph; a single image goes through its
-    extracted child, of which the last `children` are kept ready.
+    extracted child, of which the last `children` are kept ready. With a conditioned controller every call says how
+    long an image may take.
     """
 
     def __init__(self, graph: MetaGraph, controller: nn.Module, *, children: int = 64) -> None:
@@ -32,19 +35,39 @@ class InstanceNetwork(nn.Module):
         self._children: OrderedDict[tuple[torch.device, bytes], nn.Module] = OrderedDict()
         self.eval()
 
-    def codes(self, inputs: Tensor) -> Tensor:
-        """The architectures picked for a batch, `[B, D]`, bool."""
-        with torch.no_grad():
-            return self.policy.mode(self.controller(inputs))
+    @torch.no_grad()
+    def codes(self, inputs: Tensor, target_ms: float | Tensor | None = None) -> Tensor:
+        """The architectures picked for a batch, `[B, D]`, bool. Arguments as of `forward`."""
+        return self.policy.mode(self._logits(inputs, target_ms))
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`[B, C, H, W]` → `[B, classes]`."""
-        logits = self.controller(inputs)
+    def forward(self, inputs: Tensor, target_ms: float | Tensor | None = None) -> Tensor:
+        """`[B, C, H, W]` → `[B, classes]`.
+
+        Args:
+            target_ms: milliseconds an image, controller included, that a conditioned controller aims at: one for all,
+                or `[B]`. A plain controller takes none.
+
+        Raises:
+            OptionError: it is missing, or given to a plain controller.
+        """
+        logits = self._logits(inputs, target_ms)
         if len(inputs) == 1:
             child: Tensor = self._child(logits)(inputs)
             return child
         return self.graph(inputs, PerInstance(self.policy.mode(logits)))
+
+    def _logits(self, inputs: Tensor, target_ms: float | Tensor | None) -> Tensor:
+        if isinstance(self.controller, ConditionedController) != (target_ms is not None):
+            raise OptionError(
+                f"target_ms is {'missing' if target_ms is None else 'given'}, and the controller is "
+                f"{'conditioned on it' if target_ms is None else 'a plain one'}"
+            )
+        if target_ms is None:
+            logits: Tensor = self.controller(inputs)
+        else:
+            logits = self.controller(inputs, torch.as_tensor(target_ms).to(inputs).expand(len(inputs)))
+        return logits
 
     def _child(self, logits: Tensor) -> nn.Module:
         key = logits.device, self.policy.raw_mode(logits).numpy().tobytes()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Window", "WindowSchedule", "latency_reward", "reward"]
+__all__ = ["Window", "WindowSchedule", "constrained_reward", "latency_reward", "next_multiplier", "reward"]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Latencies that earn something: between `low` and `high`, most at the middle."""
+    """Latencies that earn something: between `low` and `high`, most at the middle. One window for all images, or
+    `[B]`, one for each."""
 
-    low: float
-    high: float
+    low: float | Tensor
+    high: float | Tensor
+
+    @property
+    def middle(self) -> float | Tensor:
+        return (self.low + self.high) / 2.0
 
 
 def latency_reward(latency: Tensor, window: Window, kappa: float = 1.0) -> Tensor:
@@ -44,6 +50,39 @@ def reward(
     """R = positive · A(ℓ) where the child's answer is right, `negative` where it is wrong. `[B]`"""
     earned = positive * latency_reward(latency, window, kappa)
     return torch.where(is_correct, earned, torch.full_like(earned, negative))
+
+
+SLACK = 0.02
+"""Excess over the target, as a share of it, that leaves the multiplier as it is."""
+LARGEST = 300.0
+"""Of multipliers: ten times the default reward of a right answer."""
+
+
+def constrained_reward(
+    is_correct: Tensor,
+    latency: Tensor,
+    targets: float | Tensor,
+    *,
+    multiplier: float,
+    positive: float = 30.0,
+    negative: float = 0.0,
+) -> Tensor:
+    """R = (`positive` where the answer is right, else `negative`) − λ · max(0, ℓ/τ − 1): the Lagrangian of "as right as
+    possible, not slower than asked". Unlike in a window, being faster costs nothing. `[B]`
+
+    Args:
+        targets: τ, one for all or `[B]`, in the latency's unit.
+        multiplier: λ.
+    """
+    excess = (latency / targets - 1.0).clamp_min(0.0)
+    answer = torch.where(is_correct, torch.full_like(excess, positive), torch.full_like(excess, negative))
+    return answer - multiplier * excess
+
+
+def next_multiplier(multiplier: float, excess: float, rate: float) -> float:
+    """λ after one step of exponentiated dual ascent: up while the mean excess over the targets (a share of them) is
+    above 2 %, down while it is below."""
+    return min(LARGEST, multiplier * math.exp(rate * (excess - SLACK)))
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from archipel.errors import OptionError
 from archipel.instance.alarms import Alarm, Diversity, diversity, watch
 from archipel.instance.code_cost import CodeCost
-from archipel.instance.estimator import Baseline, advantages, surrogate
-from archipel.instance.policy import CodePolicy, Entropy
-from archipel.instance.reward import Window, WindowSchedule, reward
+from archipel.instance.conditioned import Targets
+from archipel.instance.estimator import advantages, surrogate
+from archipel.instance.options import SearchOptions
+from archipel.instance.policy import CodePolicy
+from archipel.instance.reward import Window, WindowSchedule, constrained_reward, next_multiplier, reward
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.progress import SILENT, Bar, Progress
 from archipel.sharing.batch_norm import recalibrate
@@ -23,84 +23,25 @@ from archipel.sharing.policies import Drawn
 from archipel.sharing.training import Checkpoints, seed_of, weight_epoch
 from archipel.tasks.task import Batch, Task
 
-__all__ = ["Search", "SearchOptions", "SearchRow", "mode_codes"]
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """The search stage. Defaults are ours; the released program's values stand in the `faithful` preset."""
-
-    epochs: int = 30
-    batch: int = 64
-    """Of the weights."""
-    controller_batch: int = 32
-    controller_passes: int = 2
-    """Passes over the controller's split in each epoch."""
-    controller: Literal["light", "resnet"] = "light"
-    lr: float = 1e-2
-    """Adam, controller."""
-    lr_decay_epochs: int = 0
-    """Controller's learning rate × 0.1 every so many epochs; 0 keeps it."""
-    weight_lr: float = 0.01
-    """SGD, weights."""
-    weight_momentum: float = 0.9
-    weight_decay: float = 1e-4
-    positive: float = 30.0
-    """Reward of a right answer in the middle of the window (pos_w)."""
-    negative: float = 0.0
-    """Reward of a wrong answer (neg_w)."""
-    kappa: float = 1.0
-    alpha: tuple[float, float] = (0.8, 0.98)
-    """Exploration bound α at the first and last epoch: q = αp + (1 − α)(1 − p)."""
-    beta: tuple[float, float] = (0.4, 0.02)
-    """Weight of the entropy bonus β at the first and last epoch."""
-    entropy: Entropy = "bernoulli"
-    diversity: float = 1.5
-    """Weight of the mutual information between image and architecture, against collapse onto one architecture."""
-    samples: int = 2
-    """Sampled architectures an image and step."""
-    baseline: Baseline = "leave_one_out"
-    window: Literal["ours", "released"] = "ours"
-    controller_split: Literal["arch", "train"] = "arch"
-    select_split: Literal["val", "test"] = "val"
-    shuffle_policies: bool = True
-    """Permute the drawn architectures over the batch while weights are trained."""
-    recalibrate: bool = True
-    """Recompute batch-norm statistics along the controller's own routes before every evaluation."""
-    weights_first: bool = False
-    """Skip the controller in the first epoch."""
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("batch", 2),
-            ("controller_batch", 2),
-            ("controller_passes", 1),
-            ("samples", 1),
-        ):
-            if getattr(self, name) < least:
-                raise OptionError(f"search.{name} is {getattr(self, name)}; give {least} or more")
-        if self.baseline == "leave_one_out" and self.samples < 2:
-            raise OptionError(
-                "search.baseline 'leave_one_out' compares samples of one image; give search.samples of 2 or more"
-            )
-        if not all(0.5 <= a <= 1.0 for a in self.alpha):
-            raise OptionError(f"search.alpha is {list(self.alpha)}; give two numbers from 0.5 to 1")
-
-    def between(self, ends: tuple[float, float], done: float) -> float:
-        return ends[0] + (ends[1] - ends[0]) * done
+__all__ = ["Search", "SearchRow", "mode_codes"]
 
 
 SearchRow = dict[str, float]
 """One epoch: window_low, window_high, sampled_ms, sampled_std, map_ms, val_accuracy, running_accuracy, reward,
-positive_share, distinct, distinct_share, effective_number, varying_bits, entropy, alpha, bn_drift, loss."""
+positive_share, distinct, distinct_share, effective_number, varying_bits, entropy, alpha, bn_drift, loss; with a
+constrained reward multiplier; of a conditioned controller fast_ms and slow_ms, what it picks for the faster and the
+slower half of its targets, and window_low and window_high are the ends of their range."""
 
 
 @torch.no_grad()
-def mode_codes(controller: nn.Module, policy: CodePolicy, inputs: Tensor) -> Tensor:
-    """Codes of the architectures that a controller picks for a batch, `[B, D]` (evaluation mode)."""
+def mode_codes(controller: nn.Module, policy: CodePolicy, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Codes of the architectures that a controller picks for a batch, `[B, D]` (evaluation mode).
+
+    Args:
+        targets: what a conditioned controller is asked for, milliseconds `[B]`.
+    """
     controller.eval()
-    return policy.mode(controller(inputs))
+    return policy.mode(controller(inputs) if targets is None else controller(inputs, targets))
 
 
 class Search:
@@ -110,7 +51,8 @@ class Search:
         graph: pre-trained meta-graph; its weights are trained further.
         controller: inputs → logits `[B, D]`.
         cost: milliseconds of codes, controller included.
-        window: how the latency window moves.
+        window: how the latency window moves; not looked at if the controller is conditioned.
+        targets: what a conditioned controller is asked for; None for a plain one.
         keep: called after every epoch with its number, to put the epoch's controller and weights aside.
     """
 
@@ -124,6 +66,7 @@ class Search:
         options: SearchOptions,
         *,
         seed: int,
+        targets: Targets | None = None,
         device: torch.device | str = "cpu",
         keep: Callable[[int], None] | None = None,
     ) -> None:
@@ -134,8 +77,10 @@ class Search:
         self.window = window
         self.options = options
         self.seed = seed
+        self.targets = targets
         self.device = device
         self.keep = keep
+        self.multiplier = options.multiplier
         self.policy = CodePolicy(graph.space)
         self.controller_optimiser = torch.optim.Adam(controller.parameters(), lr=options.lr)
         self.weight_optimiser = torch.optim.SGD(
@@ -164,6 +109,7 @@ class Search:
         alarms: list[Alarm] = []
         if checkpoint is not None and (kept := checkpoint.load(parts)) is not None:
             rows = kept["rows"]
+            self.multiplier = rows[-1].get("multiplier", self.multiplier)
             alarms = [Alarm(**alarm) for alarm in kept["alarms"]]
         epochs = self.options.epochs
         steps = self._controller_steps() + len(self.task.loader("train", self.options.batch, seed=0))
@@ -192,8 +138,11 @@ class Search:
     def _window(self, done: float, last: SearchRow | None) -> Window:
         """The schedule's window; `ours` never leaves what the controller samples behind: its upper end stays at
         least a standard deviation above the last epoch's mean, where most samples still earn something."""
+        if self.targets is not None:
+            return Window(self.targets.low, self.targets.high)
         window = self.window.at(done)
-        if self.options.window == "released" or last is None or math.isnan(last["sampled_ms"]):
+        follows = self.options.window == "ours" and self.options.reward == "window"
+        if not follows or last is None or math.isnan(last["sampled_ms"]):
             return window
         return Window(window.low, max(window.high, last["sampled_ms"] + last["sampled_std"]))
 
@@ -201,7 +150,8 @@ class Search:
         done = epoch / max(1, self.options.epochs - 1)
         window = self._window(done, last)
         alpha = self.options.between(self.options.alpha, done)
-        row: SearchRow = {"epoch": epoch, "window_low": window.low, "window_high": window.high, "alpha": alpha}
+        ends = {"window_low": float(window.low), "window_high": float(window.high)}
+        row: SearchRow = {"epoch": epoch, **ends, "alpha": alpha}
         if epoch == 0 and self.options.weights_first:
             bar.advance(self._controller_steps())
             nothing = float("nan")
@@ -227,7 +177,8 @@ class Search:
             seed=self.seed,
             epoch=epoch,
             spread=spread,
-            positive_share=row["positive_share"],
+            # Above its target a sample is still told by how much: no window in which nothing is learnt.
+            positive_share=row["positive_share"] if self.options.reward == "window" else 1.0,
             running_accuracy=row["running_accuracy"],
             recalibrated_accuracy=row["val_accuracy"],
         )
@@ -253,7 +204,8 @@ class Search:
                 spread.append(entropy)
                 bar.advance()
         rewards, latency = torch.cat(earned), torch.cat(cost)
-        return {
+        constrained = {"multiplier": self.multiplier} if options.reward == "constrained" else {}
+        return constrained | {
             "reward": float(rewards.mean()),
             "positive_share": float((rewards > 0).double().mean()),
             "sampled_ms": float(latency.mean()),
@@ -267,13 +219,14 @@ class Search:
         """One step of the controller: rewards and latencies of the samples `[S, B]`, entropies `[B]`."""
         options = self.options
         self.controller.train()
-        logits = self.controller(batch.inputs)
+        targets = None if self.targets is None else self.targets.draw(len(batch.inputs), generator)
+        logits = self._logits(batch.inputs, targets)
         q = self.policy.probabilities(logits, alpha)
         draws = [self.policy.sample(q, generator) for _ in range(options.samples)]
         codes = [draw.codes for draw in draws]
         if options.baseline == "self_critical":
             codes.append(self.policy.mode(logits))
-        rewards, latency = self._rewards(batch, torch.stack(codes), window)
+        rewards, latency = self._rewards(batch, torch.stack(codes), window, targets)
         sampled = rewards[: options.samples]
         mode = rewards[options.samples] if len(rewards) > options.samples else None
         advantage = advantages(sampled, options.baseline, mode)
@@ -281,14 +234,30 @@ class Search:
         log_prob = torch.stack([draw.log_prob for draw in draws])
         loss = surrogate(log_prob, advantage.to(log_prob), entropy, beta)
         if options.diversity:
-            loss = loss - options.diversity * self.policy.information(q)
+            loss = loss - options.diversity * self.policy.information(self._alike(batch.inputs, q, targets, alpha))
         self.controller_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.controller_optimiser.step()
+        if options.reward == "constrained":
+            aim = window.middle if targets is None else targets
+            excess = (self.cost(self.policy.mode(logits)) / aim - 1.0).clamp_min(0.0)
+            self.multiplier = next_multiplier(self.multiplier, float(excess.mean()), options.multiplier_rate)
         return sampled, latency[: options.samples], entropy.detach().cpu()
 
+    def _logits(self, inputs: Tensor, targets: Tensor | None) -> Tensor:
+        logits: Tensor = self.controller(inputs) if targets is None else self.controller(inputs, targets)
+        return logits
+
+    def _alike(self, inputs: Tensor, q: Tensor, targets: Tensor | None, alpha: float) -> Tensor:
+        """Probabilities `q` were all images asked for the same, so that only the images make them differ."""
+        if targets is None:
+            return q
+        return self.policy.probabilities(self._logits(inputs, targets[:1].expand(len(inputs))), alpha)
+
     @torch.no_grad()
-    def _rewards(self, batch: Batch, codes: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    def _rewards(
+        self, batch: Batch, codes: Tensor, window: Window, targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Rewards and latencies `[S, B]` of codes `[S, B, D]`: all of them in one routed batch."""
         samples, size, width = codes.shape
         flat = codes.reshape(samples * size, width)
@@ -296,32 +265,42 @@ class Search:
         inputs = batch.inputs.repeat(samples, *[1] * (batch.inputs.dim() - 1))
         right = self.graph(inputs, PerInstance(flat)).argmax(1) == batch.targets.repeat(samples)
         latency = self.cost(flat)
-        options = self.options
-        earned = reward(
-            right.cpu(), latency, window, positive=options.positive, negative=options.negative, kappa=options.kappa
-        )
+        options, right = self.options, right.cpu()
+        if targets is not None:
+            assert self.targets is not None
+            window = self.targets.window(targets.repeat(samples))
+        signs = {"positive": options.positive, "negative": options.negative}
+        if options.reward == "constrained":
+            earned = constrained_reward(right, latency, window.middle, multiplier=self.multiplier, **signs)
+        else:
+            earned = reward(right, latency, window, kappa=options.kappa, **signs)
         return earned.reshape(samples, size), latency.reshape(samples, size)
 
     @torch.no_grad()
     def _draw(self, inputs: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
         self.controller.eval()
-        q = self.policy.probabilities(self.controller(inputs), alpha)
+        targets = None if self.targets is None else self.targets.draw(len(inputs), generator)
+        q = self.policy.probabilities(self._logits(inputs, targets), alpha)
         codes = self.policy.sample(q, generator).codes
         # Weights must not come to rely on which image gets which architecture: the controller still changes.
         return codes[torch.randperm(len(codes), generator=generator)] if self.options.shuffle_policies else codes
 
     def _judge(self) -> dict[str, Any]:
-        accuracy, codes = self._accuracy()
+        accuracy, codes, asked = self._accuracy()
         running = accuracy
         if self.options.recalibrate:
-            recalibrate_along(self.graph, self.controller, self.policy, self._calibration())
-            accuracy, codes = self._accuracy()
-        spread = diversity(codes)
-        return {
+            recalibrate_along(self.graph, self.controller, self.policy, self._calibration(), self.targets)
+            accuracy, codes, asked = self._accuracy()
+        spread, latency = diversity(codes), self.cost(codes)
+        halves = {}
+        if self.targets is not None:
+            fast = asked < (self.targets.low + self.targets.high) / 2.0
+            halves = {"fast_ms": float(latency[fast].mean()), "slow_ms": float(latency[~fast].mean())}
+        return halves | {
             "val_accuracy": accuracy,
             "running_accuracy": running,
             "bn_drift": accuracy - running,
-            "map_ms": float(self.cost(codes).mean()),
+            "map_ms": float(latency.mean()),
             "distinct": spread.distinct,
             "distinct_share": spread.distinct_share,
             "effective_number": spread.effective,
@@ -333,16 +312,31 @@ class Search:
         return self.task.calibration(2, 256, device=self.device)
 
     @torch.no_grad()
-    def _accuracy(self) -> tuple[float, Tensor]:
+    def _accuracy(self) -> tuple[float, Tensor, Tensor]:
+        """Score, codes `[N, D]`, and what was asked for, `[N]` (empty of a plain controller)."""
         self.graph.eval()
-        metric, codes = self.task.metric(), []
+        metric, codes, asked = self.task.metric(), [], [torch.empty(0)]
         for batch in self.task.loader(self.options.select_split, 256, device=self.device):
-            own = mode_codes(self.controller, self.policy, batch.inputs)
+            targets = None if self.targets is None else self.targets.spread(len(batch.inputs))
+            own = mode_codes(self.controller, self.policy, batch.inputs, targets)
             metric.update(self.graph(batch.inputs, PerInstance(own)), batch)
             codes.append(own)
-        return metric.compute()["score"], torch.cat(codes)
+            asked += [] if targets is None else [targets]
+        return metric.compute()["score"], torch.cat(codes), torch.cat(asked)
 
 
-def recalibrate_along(graph: MetaGraph, controller: nn.Module, policy: CodePolicy, batches: Iterable[Tensor]) -> None:
-    """Batch-norm statistics of a meta-graph along the routes that a controller picks."""
-    recalibrate(graph, batches, lambda inputs: PerInstance(mode_codes(controller, policy, inputs)))
+def recalibrate_along(
+    graph: MetaGraph,
+    controller: nn.Module,
+    policy: CodePolicy,
+    batches: Iterable[Tensor],
+    targets: Targets | None = None,
+) -> None:
+    """Batch-norm statistics of a meta-graph along the routes that a controller picks, of a conditioned one over all
+    that it may be asked for."""
+
+    def route(inputs: Tensor) -> PerInstance:
+        asked = None if targets is None else targets.spread(len(inputs))
+        return PerInstance(mode_codes(controller, policy, inputs, asked))
+
+    recalibrate(graph, batches, route)

@@ -24,7 +24,7 @@ SIZES = ((470.0, 270.0), (340.0, 240.0))
 _MARGINS = {"left": 46.0, "right": 92.0, "top": 30.0, "bottom": 40.0}
 
 Runs = Sequence[Mapping[str, Any]]
-"""Of each run (one a seed): the name of a curve → its value in each epoch; `epoch` numbers them."""
+"""Of each run (one a seed): the name of a curve → its value in each epoch; `epoch` numbers them (or another axis)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Line:
 class Question:
     """One figure: lines of one unit on one scale, or `stacked`, each on its own.
 
-    `band` names two curves and the area between them; `budgets` adds the budgets as level lines.
+    `band` names two curves and the area between them; `budgets` adds the budgets as level lines. `axis` is the curve
+    along which the others are drawn, and what it is called.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Question:
     stacked: bool = False
     band: tuple[str, str, str] | None = None
     budgets: bool = False
+    axis: tuple[str, str] = ("epoch", "epoch")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def panels(
     """
     made = []
     for question in questions:
-        curves = [curve for line in question.lines if (curve := _curve(runs, line))]
+        curves = [curve for line in question.lines if (curve := _curve(runs, line, question.axis[0]))]
         if not curves:
             continue
         values = np.concatenate([curve.values for curve in curves])
@@ -100,7 +102,7 @@ def panels(
         pictures = []
         for size in SIZES:
             if question.stacked:
-                fig = _stacked(curves, chosen or {}, size)
+                fig = _stacked(curves, question, chosen or {}, size)
             else:
                 fig = _together(runs, curves, question, chosen or {}, near, size)
             words = f"{question.title}: {question.sentence}"
@@ -116,10 +118,10 @@ def panels(
     return made
 
 
-def _curve(runs: Runs, line: Line) -> _Curve | None:
+def _curve(runs: Runs, line: Line, axis: str) -> _Curve | None:
     """None where no run has it. The mean is over the epochs that all runs with this curve have."""
     scale = 100.0 if line.share else 1.0
-    each = [(x, scale * y) for run in runs for x, y in [_paired(run, line.key)] if len(x)]
+    each = [(x, scale * y) for run in runs for x, y in [_paired(run, line.key, axis)] if len(x)]
     if not each:
         return None
     common = reduce(np.intersect1d, [x for x, _ in each])
@@ -128,9 +130,9 @@ def _curve(runs: Runs, line: Line) -> _Curve | None:
     return _Curve(line, each, common, np.mean([y[np.isin(x, common)] for x, y in each], axis=0))
 
 
-def _paired(curves: Mapping[str, Any], key: str) -> tuple[np.ndarray, np.ndarray]:
+def _paired(curves: Mapping[str, Any], key: str, axis: str) -> tuple[np.ndarray, np.ndarray]:
     """Epochs and values as far as both go, without holes; empty where the curve is absent."""
-    x, y = numbers(curves.get("epoch")), numbers(curves.get(key))
+    x, y = numbers(curves.get(axis)), numbers(curves.get(key))
     length = min(len(x), len(y))
     x, y = x[:length], y[:length]
     known = np.isfinite(x) & np.isfinite(y)
@@ -150,7 +152,7 @@ def _together(
     ax = theme.axes(fig, palette, **_MARGINS)  # type: ignore[arg-type]
     named = []
     if band := question.band:
-        (x, low), (x_high, high) = _paired(runs[0], band[0]), _paired(runs[0], band[1])
+        (x, low), (x_high, high) = (_paired(runs[0], key, question.axis[0]) for key in band[:2])
         if len(x) and len(x) == len(x_high):
             ax.fill_between(x, low, high, color=palette["tint"], linewidth=0, zorder=1)
             named.append((float((low[-1] + high[-1]) / 2), band[2], "soft"))
@@ -163,12 +165,14 @@ def _together(
     if any(curve.line.share for curve in curves):
         low_end, high_end = ax.get_ylim()
         ax.set_ylim(max(low_end, 0), min(high_end, 101))
-    _finish(ax, palette, curves, question.unit, chosen)
+    _finish(ax, palette, curves, question, chosen)
     ends(ax, palette, named)
     return fig
 
 
-def _stacked(curves: Sequence[_Curve], chosen: Mapping[str, float], size: tuple[float, float]) -> Figure:
+def _stacked(
+    curves: Sequence[_Curve], question: Question, chosen: Mapping[str, float], size: tuple[float, float]
+) -> Figure:
     """Curves of different units above each other, each with its own scale."""
     from matplotlib.ticker import MaxNLocator
 
@@ -189,7 +193,7 @@ def _stacked(curves: Sequence[_Curve], chosen: Mapping[str, float], size: tuple[
         if i < len(curves) - 1:
             ax.set_xticklabels([])
         else:
-            ax.set_xlabel("epoch")
+            ax.set_xlabel(question.axis[1])
     return fig
 
 
@@ -204,7 +208,7 @@ def _draw(ax: Axes, curve: _Curve, palette: theme.Palette) -> None:
 
 
 def _finish(
-    ax: Axes, palette: theme.Palette, curves: Sequence[_Curve], ylabel: str, chosen: Mapping[str, float]
+    ax: Axes, palette: theme.Palette, curves: Sequence[_Curve], question: Question, chosen: Mapping[str, float]
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
@@ -212,8 +216,8 @@ def _finish(
     first, last = float(epochs.min()), float(epochs.max())
     if last > first:
         ax.set_xlim(first, last)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=question.axis[0] == "epoch"))
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.set_xlabel("epoch")
-    ax.set_title(ylabel, loc="left", fontsize=11, color=palette["soft"], pad=15 if chosen else 8, x=-0.14)
+    ax.set_xlabel(question.axis[1])
+    ax.set_title(question.unit, loc="left", fontsize=11, color=palette["soft"], pad=15 if chosen else 8, x=-0.14)
     uprights(ax, palette, list(chosen.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from archipel.report import theme
 from archipel.report.curves import Group, Line, Question, panels
@@ -39,6 +40,14 @@ _SEARCH = (
         band=("window_low", "window_high", "window"),
     ),
     Question(
+        "Latency and targets",
+        "latency, ms",
+        (Line("fast_ms", "for low targets", "accent"), Line("slow_ms", "for high ones", "ink")),
+        "Mean latency of the thresholded architectures for the faster and the slower half of the targets, which are "
+        "drawn from the band: where targets are heeded the lines part.",
+        band=("window_low", "window_high", "targets"),
+    ),
+    Question(
         "Validation accuracy",
         "validation accuracy, %",
         (Line("val_accuracy", "MAP", "accent", share=True),),
@@ -51,6 +60,7 @@ _SEARCH = (
             Line("reward", "mean reward", "accent"),
             Line("positive_share", "share of rewards above 0", "ink"),
             Line("alpha", "exploration α", "soft"),
+            Line("multiplier", "price of exceeding the target, λ", "soft"),
         ),
         "Where hardly any sampled architecture earns a positive reward the controller learns nothing (a dead window).",
         stacked=True,
@@ -71,6 +81,25 @@ _SEARCH = (
 )
 
 
+_ASKED = (
+    Question(
+        "What a target gives",
+        "picked, ms",
+        (Line("map_ms", "picked", "accent"), Line("target_ms", "asked for", "faint", ":")),
+        "At the end of the search the controller is asked for one latency after the other: mean latency of what it "
+        "picks for the validation images. Upright lines are the variants.",
+        axis=("target_ms", "target, ms"),
+    ),
+    Question(
+        "What a target costs",
+        "validation accuracy, %",
+        (Line("val_accuracy", "accuracy", "accent", share=True),),
+        "Accuracy on the validation split for each target, before fine-tuning.",
+        axis=("target_ms", "target, ms"),
+    ),
+)
+
+
 def pretraining(run: RunFolder) -> list[theme.Panel]:
     """Loss, and accuracy beside the share of options kept; empty when the run holds no such curves."""
     curves = run.part("curves").get("pretraining")
@@ -84,11 +113,19 @@ def search(run: RunFolder) -> list[Group]:
     for number, curves in enumerate(rows if isinstance(rows, list) else []):
         if not isinstance(curves, Mapping):
             continue
-        chosen = {
-            str(name): float(epoch)
-            for name, epoch in (curves.get("chosen") or {}).items()
-            if isinstance(epoch, int | float)
-        }
-        if made := panels([curves], _SEARCH, f"search-{number}", chosen=chosen):
+        asked = curves.get("asked")
+        left_out = "Latency and window" if isinstance(asked, Mapping) else "Latency and targets"
+        questions = [question for question in _SEARCH if question.title != left_out]
+        made = panels([curves], questions, f"search-{number}", chosen=_marks(curves, "chosen"))
+        if isinstance(asked, Mapping):
+            made += panels([asked], _ASKED, f"asked-{number}", chosen=_marks(curves, "targets"))
+        if made:
             found.append(Group(f"Search, seed {curves.get('seed', number)}", made))
     return found
+
+
+def _marks(curves: Mapping[str, Any], key: str) -> dict[str, float]:
+    """Variant → where it stands along the axis."""
+    return {
+        str(name): float(place) for name, place in (curves.get(key) or {}).items() if isinstance(place, int | float)
+    }

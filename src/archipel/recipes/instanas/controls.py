@@ -78,13 +78,13 @@ def validation_codes(study: Study, controller: nn.Module) -> torch.Tensor:
 
 
 def static_child(
-    study: Study, seed: int, name: str, epoch: int, *, routed: CodeCost, static: CodeCost
+    study: Study, seed: int, name: str, choice: int, *, routed: CodeCost, static: CodeCost
 ) -> dict[str, Any]:
     """The best child of the variant's own meta-graph that is not slower than the variant with its controller."""
     stage = f"static-child-{seed}-{name}"
 
     def work() -> dict[str, Any]:
-        graph, controller = load_candidate(study, seed, epoch)
+        graph, controller = load_candidate(study, seed, choice)
         codes = validation_codes(study, controller)
         budget = float(routed(codes).mean())
         chance = torch.Generator().manual_seed(study.seed_of(stage))
@@ -110,12 +110,12 @@ def static_child(
     return done
 
 
-def union(study: Study, seed: int, name: str, epoch: int, *, static: CodeCost) -> dict[str, Any]:
+def union(study: Study, seed: int, name: str, choice: int, *, static: CodeCost) -> dict[str, Any]:
     """The static child with every option that the variant uses for any validation image."""
     stage = f"static-union-{seed}-{name}"
 
     def work() -> dict[str, Any]:
-        graph, controller = load_candidate(study, seed, epoch)
+        graph, controller = load_candidate(study, seed, choice)
         architecture = study.space.decode(static_union(validation_codes(study, controller)))
         child = study.on_device(graph.extract(architecture))
         study.train_plain(
@@ -130,13 +130,13 @@ def union(study: Study, seed: int, name: str, epoch: int, *, static: CodeCost) -
 
 
 def random_policy(
-    study: Study, seed: int, name: str, epoch: int, *, routed: CodeCost, static: CodeCost
+    study: Study, seed: int, name: str, choice: int, *, routed: CodeCost, static: CodeCost
 ) -> dict[str, Any]:
     """A random architecture for every image, as fast on average as the variant with its controller."""
     stage = f"random-policy-{seed}-{name}"
 
     def work() -> dict[str, Any]:
-        graph, controller = load_candidate(study, seed, epoch)
+        graph, controller = load_candidate(study, seed, choice)
         target = float(routed(validation_codes(study, controller)).mean())
         keep = keep_for(graph, static, target, torch.Generator().manual_seed(study.seed_of(stage)))
 

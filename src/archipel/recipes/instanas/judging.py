@@ -23,7 +23,7 @@ from archipel.instance.search import mode_codes
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.progress import Progress
 from archipel.recipes.instanas.controls import beside_name, new_mobilenet, width_name
-from archipel.recipes.instanas.stages import final_name
+from archipel.recipes.instanas.stages import ALL, final_name, load_conditioned, target_of
 from archipel.recipes.instanas.study import Study
 from archipel.run.jobs import Job, run_jobs
 from archipel.sharing.policies import draw_codes
@@ -71,10 +71,8 @@ def contestants(
         found.append(Contestant(kind, name, seed, child, table_ms=done["table_ms"]))
         study.folder.checkpoint(found[-1].key).load({"network": child})
 
-    for name in chosen:
-        graph, controller = study.on_device(MetaGraph(study.space)), study.new_controller(seed)
+    for name, (graph, controller) in _variants(study, seed, chosen).items():
         found.append(Contestant("instanas", name, seed, graph, controller))
-        study.folder.checkpoint(found[-1].key).load({"graph": graph, "controller": controller})
         static("static_child", name, f"static-child-{seed}-{name}")
         if name in contrasted and study.has_union:
             static("static_union", name, f"static-union-{seed}-{name}")
@@ -89,6 +87,21 @@ def contestants(
         ms = table.beside[beside_name(width)] / table.batch
         found.append(Contestant("mobilenet_v2", width_name(width), seed, network, table_ms=ms))
         study.folder.checkpoint(found[-1].key).load({"network": found[-1].network})
+    return found
+
+
+def _variants(study: Study, seed: int, chosen: dict[str, int]) -> dict[str, tuple[MetaGraph, nn.Module]]:
+    """Meta-graph and plain controller of each variant; of a conditioned search they have one meta-graph."""
+    if study.settings.search.conditioned:
+        graph = study.on_device(MetaGraph(study.space))
+        final = study.folder.checkpoint(final_name("instanas", ALL, seed))
+        controller = load_conditioned(study, seed, graph, final)
+        return {name: (graph, controller.at(target_of(study, seed, choice))) for name, choice in chosen.items()}
+    found: dict[str, tuple[MetaGraph, nn.Module]] = {}
+    for name in chosen:
+        graph, plain = study.on_device(MetaGraph(study.space)), study.new_controller(seed)
+        study.folder.checkpoint(final_name("instanas", name, seed)).load({"graph": graph, "controller": plain})
+        found[name] = graph, plain
     return found
 
 

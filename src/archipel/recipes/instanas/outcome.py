@@ -135,14 +135,7 @@ def result_of(
     history = pretraining["history"]
     curves = {
         "pretraining": {key: [row[key] for row in history] for key in history[0]},
-        "search": [
-            {
-                "seed": seed,
-                **{key: [row[key] for row in done["rows"]] for key in done["rows"][0]},
-                "chosen": done["chosen"],
-            }
-            for seed, done in searches.items()
-        ],
+        "search": [{"seed": seed, **_columns(done["rows"]), **_chosen(done)} for seed, done in searches.items()],
     }
     finished = datetime.now().astimezone()
     fidelity = table.fidelity.to_json()
@@ -191,6 +184,19 @@ def result_of(
         "alarms": [alarm for done in searches.values() for alarm in done["alarms"]],
         "fidelity": {**fidelity, "controller_ms": table.controller_ms, "base_ms": table.calibration.intercept},
     }
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def _chosen(done: Mapping[str, Any]) -> dict[str, Any]:
+    """The variants' epochs; of a conditioned search their targets, and what it does on the grid they are from."""
+    if "choices" not in done:
+        return {"chosen": done["chosen"]}
+    asked = _columns(done["choices"])
+    del asked["epoch"]
+    return {"targets": {name: asked["target_ms"][choice] for name, choice in done["chosen"].items()}, "asked": asked}
 
 
 def write_instances(study: common.Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -12,7 +12,7 @@ from archipel.instance.code_cost import CodeCost
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
 from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
-from archipel.recipes.instanas.stages import fine_tune_variant, pretrained, search
+from archipel.recipes.instanas.stages import fine_tune_all, fine_tune_variant, pretrained, search
 from archipel.recipes.instanas.study import Study
 from archipel.run.jobs import Job
 
@@ -42,6 +42,8 @@ class Plan:
         """Of all jobs, those not yet opened included."""
         settings = self.study.settings
         opened = self._search_weight + settings.finetuning.variants * self._variant_weight
+        if settings.search.conditioned:
+            opened += self._tuning_weight
         return sum(job.weight for job in self.jobs()) + self.seeds * opened
 
     @property
@@ -49,8 +51,14 @@ class Plan:
         return 1.5 * self.study.settings.search.epochs
 
     @property
+    def _tuning_weight(self) -> float:
+        return 1.0 * self.study.settings.finetuning.epochs
+
+    @property
     def _variant_weight(self) -> float:
-        return 3.0 * self.study.settings.finetuning.epochs
+        """With its controls; of a conditioned search, the controls alone."""
+        own = 0.0 if self.study.settings.search.conditioned else self._tuning_weight
+        return own + 2.0 * self.study.settings.finetuning.epochs
 
     def jobs(self) -> list[Job]:
         """What can begin at once: the long chain first, so that both cores end at about the same time."""
@@ -85,23 +93,30 @@ class Plan:
     def _variants(self, seed: int) -> list[Job]:
         chosen: dict[str, int] = self.study.done(f"search-{seed}")["chosen"]
         contrasted = self.contrasted(chosen)
-        return [
+        together = []
+        if self.study.settings.search.conditioned:
+            together = [Job(f"fine-tuning, seed {seed}", partial(self._fine_tune, seed), self._tuning_weight)]
+        return together + [
             Job(
                 f"variant {name}, seed {seed}",
-                partial(self._variant, seed, name, epoch, name in contrasted),
+                partial(self._variant, seed, name, choice, name in contrasted),
                 self._variant_weight,
             )
-            for name, epoch in chosen.items()
+            for name, choice in chosen.items()
         ]
 
-    def _variant(self, seed: int, name: str, epoch: int, is_contrasted: bool, progress: Progress) -> None:
+    def _fine_tune(self, seed: int, progress: Progress) -> None:
+        fine_tune_all(self.study.reporting_to(progress), seed)
+
+    def _variant(self, seed: int, name: str, choice: int, is_contrasted: bool, progress: Progress) -> None:
         study = self.study.reporting_to(progress)
-        fine_tune_variant(study, seed, name, epoch)
-        static_child(study, seed, name, epoch, routed=self.routed, static=self.static)
+        if not study.settings.search.conditioned:
+            fine_tune_variant(study, seed, name, choice)
+        static_child(study, seed, name, choice, routed=self.routed, static=self.static)
         if is_contrasted and study.has_random_policy:
-            random_policy(study, seed, name, epoch, routed=self.routed, static=self.static)
+            random_policy(study, seed, name, choice, routed=self.routed, static=self.static)
         if is_contrasted and study.has_union:
-            union(study, seed, name, epoch, static=self.static)
+            union(study, seed, name, choice, static=self.static)
 
     def _mobilenet(self, width: float, seed: int, progress: Progress) -> None:
         mobilenet(self.study.reporting_to(progress), width, seed)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from archipel.cost import TableSettings
 from archipel.errors import OptionError
-from archipel.instance.search import SearchOptions
+from archipel.instance.options import SearchOptions
 from archipel.sharing.training import Optimisation
 
 __all__ = ["PRESETS", "Baselines", "Finetuning", "Jobs", "Latency", "Network", "Pretraining", "Settings", "preset_for"]

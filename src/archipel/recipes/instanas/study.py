@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from archipel.cost import LatencyTable
 from archipel.instance.code_cost import CodeCost
-from archipel.instance.controller import make_controller
+from archipel.instance.conditioned import ConditionedController, Targets
+from archipel.instance.controller import LightController, ResNetController, make_controller
 from archipel.metagraph import MetaGraph
 from archipel.recipes import study
 from archipel.recipes.instanas.settings import Settings
+from archipel.sharing.policies import draw_codes
 
 __all__ = ["Study"]
 
@@ -39,13 +40,27 @@ class Study(study.Study):
         graph: MetaGraph = self.on_device(MetaGraph(self.space))
         return graph
 
-    def new_controller(self, seed: int) -> nn.Module:
+    def new_controller(self, seed: int) -> LightController | ResNetController:
+        """Of a search; of a conditioned one what its controller is for any one target."""
         channels, size, _ = self.task.spec.input_shape
         kind = self.settings.search.controller
-        made: nn.Module = self.on_device(
+        made: LightController | ResNetController = self.on_device(
             make_controller(kind, self.space.width, channels=channels, size=size, seed=self.seed_of("controller", seed))
         )
         return made
+
+    def new_conditioned(self, seed: int, targets: Targets) -> ConditionedController:
+        made: ConditionedController = self.on_device(ConditionedController(self.new_controller(seed), targets))
+        return made
+
+    def targets(self, cost: CodeCost) -> Targets:
+        """From the cheapest child to the mean random one: what a fresh controller samples."""
+        return Targets(cost.of(cost.cheapest()), self.random_ms(cost))
+
+    def random_ms(self, cost: CodeCost) -> float:
+        """Mean latency of random children with half of all options on."""
+        chance = torch.Generator().manual_seed(self.seed_of("window"))
+        return float(cost(draw_codes(self.space, 2048, 0.5, chance)).mean())
 
     def cost(self, table: LatencyTable, *, controlled: bool) -> CodeCost:
         """Milliseconds an image of codes at the table's batch size, with the controller's or without."""
