@@ -16,7 +16,7 @@ from cyclopts import App
 
 from archipel import MetaGraph
 from archipel.cli.app import app
-from archipel.recipes import blockdrop, convnet_aig, instanas, proxylessnas
+from archipel.recipes import autospace, blockdrop, convnet_aig, instanas, proxylessnas
 from archipel.report.instance_page import WATCHED
 from archipel.sharing.gates import Gates
 from archipel.space import Space
@@ -95,7 +95,8 @@ def test_python_compiles(page: Path) -> None:
 
 
 METHODS = {
-    method.__name__.rpartition(".")[2]: method.PRESETS for method in (instanas, proxylessnas, blockdrop, convnet_aig)
+    method.__name__.rpartition(".")[2]: method.PRESETS
+    for method in (autospace, instanas, proxylessnas, blockdrop, convnet_aig)
 }
 
 

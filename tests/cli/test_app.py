@@ -8,7 +8,20 @@ from cyclopts import App
 
 from archipel.cli.app import app, execute
 
-COMMANDS = ["run", "search", "train", "eval", "latency", "show", "export", "report", "methods", "spaces", "tasks"]
+COMMANDS = [
+    "run",
+    "search",
+    "evolve",
+    "train",
+    "eval",
+    "latency",
+    "show",
+    "export",
+    "report",
+    "methods",
+    "spaces",
+    "tasks",
+]
 
 
 def test_help_lists_every_command(call):
@@ -46,7 +59,8 @@ def test_every_command_has_help(call, command):
     [
         (
             "rnu",
-            "unknown command 'rnu' (run, search, train, eval, latency, show, export, report, methods, spaces, tasks);",
+            "unknown command 'rnu' (run, search, evolve, train, eval, latency, show, export, report, methods, spaces, "
+            "tasks);",
         ),
         ("latency bild", "unknown command 'bild' (build, check, measure, show); did you mean 'build'?"),
         ("spaces --jsn", "unknown option '--jsn' of 'archipel spaces'; did you mean '--json'?"),

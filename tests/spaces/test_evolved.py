@@ -133,11 +133,12 @@ class TestSpace:
 class TestOptions:
     def test_every_graph_once(self) -> None:
         same = (Cell((3, 5, 0, 1, 1, 2), dim=0), Cell((5, 3, 0, 1, 2, 1), dim=0))
-        assert options_of(same, (3, 6)) == (Kept(same[0], 3), Kept(same[0], 6))
+        found = [Kept(cell, fitness=0.5, visits=2) for cell in same]
+        assert options_of(found, (3, 6)) == (Kept(same[0], 3, 0.5, 2), Kept(same[0], 6, 0.5, 2))
 
     def test_kernels_take_each_others_place(self) -> None:
         cells = (Cell((5, 1, 1, 1, 1, 3)), Cell((3, 1, 1, 1, 1, 3)))
-        found = options_of(cells, (2,), (5, 7))
+        found = options_of([Kept(cell) for cell in cells], (2,), (5, 7))
         assert [kept.cell.codes[0] for kept in found] == [5, 7, 3]
 
     def test_mistakes(self) -> None:

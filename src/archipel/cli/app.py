@@ -47,6 +47,9 @@ search.command(
     name="convnet_aig",
     help="Gates that decide on the way which blocks an image runs (arXiv 1711.11503).",
 )
+app.command(
+    "archipel.cli.evolve:evolve", name="evolve", help="Evolve a search space: cells for every block (arXiv 2103.11833)."
+)
 app.command("archipel.cli.train:train", name="train", help="Train one network, published or of a search space.")
 app.command("archipel.cli.eval:evaluate", name="eval", help="Evaluate the network of a training run again.")
 app.command(latency)

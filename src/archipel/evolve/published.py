@@ -60,7 +60,7 @@ def space_of_groups(
     count = len(backbone.blocks)
     if len(groups) != -(-count // 2):
         raise SpaceError(f"{len(groups)} groups are given for {count} blocks; give one for every two")
-    lists = [options_of([*group, reference()], expansions, _KERNELS) for group in groups]
+    lists = [options_of([Kept(cell) for cell in (*group, reference())], expansions, _KERNELS) for group in groups]
     return CellSpace(backbone, tuple(lists[i // 2] for i in range(count)), evidence={"from": "published groups"})
 
 

@@ -44,6 +44,12 @@ METHODS: dict[str, Method] = {
         ("instance-aware", "layer skipping", "straight-through Gumbel", "latency"),
         "complete: `archipel search convnet_aig`",
     ),
+    "autospace": Method(
+        "autospace",
+        "Zhou et al., AutoSpace: Neural Architecture Search with Less Human Interference, ICCV 2021 (arXiv 2103.11833)",
+        ("evolved search space", "cells", "gradient fitness"),
+        "complete: `archipel evolve`, and its spaces in `--space FILE.json`",
+    ),
     "mobilenet_v2": Method(
         "mobilenet_v2",
         "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018 (arXiv 1801.04381)",

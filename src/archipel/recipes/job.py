@@ -15,6 +15,7 @@ from archipel.cost import Device, LatencyTable, choose_threads
 from archipel.errors import ArchipelError, OptionError, RunError, TableError, did_you_mean
 from archipel.progress import Progress
 from archipel.report import write as write_report
+from archipel.report.page import PAGES
 from archipel.run.atomic import StorageError
 from archipel.run.config import from_dict, merge, replaced, to_dict
 from archipel.run.folder import RunFolder
@@ -125,6 +126,7 @@ class Done:
     result: dict[str, Any]
     """The content of `result.json`."""
     report: Path
+    """The page; `result.json` where the method has none."""
 
 
 def start(
@@ -282,6 +284,8 @@ def _finished(
         raise
     if show is not None:
         show(result)
+    if result.get("method", "instanas") not in PAGES:
+        return Done(folder.path, result, folder.path / "result.json")
     return Done(folder.path, result, write_report(folder.path))
 
 

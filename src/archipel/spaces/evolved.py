@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -281,13 +281,13 @@ def _typed(value: Any, kind: type) -> Any:
     return value
 
 
-def options_of(cells: Sequence[Cell], expansions: Sequence[int], kernels: Sequence[int] = ()) -> tuple[Kept, ...]:
+def options_of(found: Sequence[Kept], expansions: Sequence[int], kernels: Sequence[int] = ()) -> tuple[Kept, ...]:
     """Each cell at each expansion and, where its edge 0→1 is one of `kernels`, with each of them there; every graph
     once."""
-    found: dict[tuple[Cell, int], Kept] = {}
-    for cell in cells:
-        for kernel in kernels if cell.codes[0] in kernels else cell.codes[:1]:
+    options: dict[tuple[Cell, int], Kept] = {}
+    for kept in found:
+        for kernel in kernels if kept.cell.codes[0] in kernels else kept.cell.codes[:1]:
             for expand in expansions:
-                other = cell.with_kernel(kernel)
-                found.setdefault((other.canonical, expand), Kept(other, expand))
-    return tuple(found.values())
+                cell = kept.cell.with_kernel(kernel)
+                options.setdefault((cell.canonical, expand), replace(kept, cell=cell, expand=expand))
+    return tuple(options.values())
