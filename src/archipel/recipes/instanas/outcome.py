@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from archipel.cost import LatencyTable
 from archipel.recipes import study as common
 from archipel.recipes.instanas.cascade import chosen_cascades
 from archipel.recipes.instanas.study import Study
-from archipel.recipes.result import figure, point
-from archipel.run.environment import environment
+from archipel.recipes.result import figure, heading, point
 
 __all__ = ["result_of", "write_instances"]
 
@@ -131,45 +129,15 @@ def result_of(
     Args:
         seconds: wall-clock of the last uninterrupted piece.
     """
-    task, folder, cascades = study.task, study.folder, chosen_cascades(study)
+    cascades = chosen_cascades(study)
     history = pretraining["history"]
     curves = {
         "pretraining": {key: [row[key] for row in history] for key in history[0]},
         "search": [{"seed": seed, **_columns(done["rows"]), **_chosen(done)} for seed, done in searches.items()],
     }
-    finished = datetime.now().astimezone()
     fidelity = table.fidelity.to_json()
     return {
-        "schema": 1,
-        "title": f"InstaNAS on {task.spec.name}",
-        "command": folder.command,
-        "preset": preset,
-        "started": folder.started,
-        "finished": finished.isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "stages": [
-            {"name": name, "seconds": study.done(name)["stage_seconds"]}
-            for name in folder.stages
-            if not name.startswith("test-")  # parts of "test"
-        ],
-        "environment": {**environment(), "threads": study.device.threads},
-        "task": {
-            "name": task.spec.name,
-            "classes": list(task.spec.classes),
-            "input_shape": list(task.spec.input_shape),
-            "splits": dict(task.splits),
-            "chance": task.spec.chance,
-            "skipped": [{"path": str(s.path), "why": s.why} for s in task.skipped],
-        },
-        "space": {
-            "name": study.space.name,
-            "options": dict(study.space.options),
-            "size": str(study.space.size),
-            "choices": [
-                {"name": c.name, "kind": c.kind, "options": [str(o) for o in c.options], "empty": c.empty}
-                for c in study.space.choices
-            ],
-        },
+        **heading(study, "InstaNAS", preset, seconds),
         "device": {
             "name": study.device.name,
             "threads": study.device.threads,
