@@ -248,4 +248,4 @@ def test_a_relative_folder_of_data_is_found_from_elsewhere(standin, recipe, tmp_
 
 def test_an_eval_of_a_search_says_what_it_is(standin):
     standin("run", "--out", "a", *SHORT)
-    assert "a is no training of one network" in standin("eval", "a").line
+    assert "a holds no network that stands alone" in standin("eval", "a").line

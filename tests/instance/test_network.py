@@ -112,8 +112,8 @@ def test_what_it_is_made_from_stays_as_it_is() -> None:
 class TestTarget:
     @staticmethod
     def network() -> InstanceNetwork:
-        controller = ConditionedController(LightController(3, channels=1, size=4), Targets(1.0, 2.0))
         torch.manual_seed(0)
+        controller = ConditionedController(LightController(3, channels=1, size=4), Targets(1.0, 2.0))
         for parameter in controller.film.parameters():
             torch.nn.init.normal_(parameter, std=2.0)
         return InstanceNetwork(MetaGraph(Space(three)), controller)

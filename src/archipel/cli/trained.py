@@ -62,7 +62,10 @@ def trained(path: Path, name: str | None, progress: Progress) -> Trained:
         network = trained_network(folder, space, architecture)
         return Trained(title_of(request.network, space), network, space, architecture, task, device)
     if recipe != proxylessnas.COMMAND:
-        raise RunError(f"{path} is no run with networks without a controller; see 'archipel show {quoted(path)}'")
+        raise RunError(
+            f"{path} holds no network that stands alone, as 'archipel train' and 'archipel search proxylessnas' leave "
+            f"them; see 'archipel show {quoted(path)}'"
+        )
     asked, settings = held(proxylessnas, folder)
     task = open_task(
         asked.data,
