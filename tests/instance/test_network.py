@@ -114,7 +114,7 @@ class TestTarget:
     def network() -> InstanceNetwork:
         torch.manual_seed(0)
         controller = ConditionedController(LightController(3, channels=1, size=4), Targets(1.0, 2.0))
-        for parameter in controller.film.parameters():
+        for parameter in (*controller.film.parameters(), *controller.body.head.parameters()):
             torch.nn.init.normal_(parameter, std=2.0)
         return InstanceNetwork(MetaGraph(Space(three)), controller)
 
