@@ -68,7 +68,7 @@ class Derivation:
     level: float = 0.9
     """A budget holds for the upper end of the table's interval at this level."""
     candidates: int = 16
-    """Architectures drawn from the gates within 5 % of a budget, of which the one is taken that does best on `val` with
+    """Architectures drawn from the gates within 2 % of a budget, of which the one is taken that does best on `val` with
     the weights it inherits; 0: the most probable one within the budget, as it is."""
 
     def __post_init__(self) -> None:

@@ -239,10 +239,10 @@ def candidates(
     cost: AdditiveCost, budget: float, probabilities: Mapping[str, Tensor] | None, count: int, chance: random.Random
 ) -> list[Architecture]:
     """Architectures that use a budget up: drawn from the gates, or alike. Costs of small spaces come in clusters, so
-    the band below the budget widens until it holds some; it is 5 % wide at first."""
+    the band below the budget widens until it holds some; it is 2 % wide at first."""
     if count == 0:
         return []
-    for floor in (0.95, 0.9, 0.75, 0.5):
+    for floor in (0.98, 0.95, 0.9, 0.75, 0.5):
         try:
             return random_under(cost.space, cost, budget, chance, count, floor=floor, probabilities=probabilities)
         except OptionError:
