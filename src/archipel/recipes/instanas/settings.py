@@ -139,8 +139,8 @@ PRESETS: dict[str, Settings] = {
         pretraining=Pretraining(epochs=20, batch=64, lr=0.1, warmup=0.05, clip=5.0),
         search=SearchOptions(epochs=12),
         finetuning=Finetuning(epochs=2, batch=64),
-        latency=Latency(seconds=8.0, images=4, final_rounds=10),
-        baselines=Baselines(pool=8, contrasted=2, shuffles=6),
+        latency=Latency(seconds=8.0, images=4, final_rounds=8),
+        baselines=Baselines(pool=8, contrasted=2, shuffles=6, cascades=3),
     ),
     "gpu": Settings(
         network=Network(macro=None, width=1.0),
