@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -261,6 +261,27 @@ def test_one_target_has_no_cross_table_and_asked_budgets_count(table: LatencyTab
     assert result["specialisation"] is None
     assert [p["budget_ms"] for p in result["points"]] == [pytest.approx(budget)]
     assert result["awareness"]["sentence"].startswith("No control was trained")
+
+
+def test_a_level_that_the_table_cannot_support_is_lowered_and_said(table: LatencyTable, tmp_path: Path) -> None:
+    class Listening(type(SILENT)):  # type: ignore[misc]
+        said: ClassVar[list[str]] = []
+
+        def say(self, text: str) -> None:
+            self.said.append(text)
+
+    few = replace(table, calibration=replace(table.calibration, residuals=(0.05, -0.01, 0.02)))
+    settings = replace(
+        SMALL,
+        derivation=replace(SMALL.derivation, level=0.95),
+        baselines=replace(SMALL.baselines, random=False, mobilenet=()),
+    )
+    result = execute(tmp_path, [Target("cpu", 1, DEVICE, few)], settings=settings, progress=Listening())
+    assert any("3 calibration networks, so budgets hold at 75 %, not 95 %" in text for text in Listening.said)
+    for search in result["searches"]:
+        for derived in search["derived"]:
+            assert derived["high_ms"] == pytest.approx(1.05 * derived["table_ms"])
+            assert derived["high_ms"] <= derived["budget_ms"] + 1e-12
 
 
 def test_without_candidates_the_most_probable_is_taken_as_it_is(table: LatencyTable, tmp_path: Path) -> None:

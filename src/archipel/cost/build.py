@@ -22,7 +22,7 @@ from archipel.cost.latency_table import LatencyTable, Reference, Unit
 from archipel.cost.measure import Clock, clock_of, measure
 from archipel.cost.session import Measured, Nursery, bound, measure_children
 from archipel.cost.spread import spread_sample
-from archipel.cost.units import BASE, Scheme, keys_of, scheme_of
+from archipel.cost.units import BASE, Scheme, parts_of, scheme_of
 from archipel.errors import OptionError, TableError
 from archipel.progress import SILENT, Progress
 from archipel.space import Space
@@ -307,8 +307,7 @@ _NOTHING_JUDGED = Fidelity(0, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, ())
 
 
 def _judge(table: LatencyTable, children: Sequence[Measured], level: float, drawn: str, speed: float = 1.0) -> Fidelity:
-    n = len(table.calibration.residuals)
-    level = min(level, n / (n + 1))  # a tiny space has few calibration networks; the level judged is reported
+    level = min(level, table.calibration.highest)  # of a tiny space; the level judged is reported
     return score(
         [table.predict(child.architecture) for child in children],
         [child.ms for child in children],
@@ -324,7 +323,8 @@ def _by_key(parts: Sequence[Measured], nursery: Nursery, scheme: Scheme) -> dict
     """Key → its milliseconds in each network that holds it (of one occurrence, where it occurs several times)."""
     samples: dict[str, list[float]] = defaultdict(list)
     for child in parts:
-        times = Counter(keys_of(nursery.space, child.architecture, nursery.input_shape, scheme))
+        parts = parts_of(nursery.space, child.architecture, nursery.input_shape, scheme)
+        times = Counter(key for _, key in parts)
         for key, ms in child.units.items():
             samples[key].append(ms / max(times[key], 1))
     return dict(samples)

@@ -33,6 +33,11 @@ class Calibration:
         """Milliseconds of a network whose entries add up to `entries`."""
         return self.intercept + self.slope * entries
 
+    @property
+    def highest(self) -> float:
+        """The highest level that so many residuals support."""
+        return len(self.residuals) / (len(self.residuals) + 1)
+
     def margin(self, level: float) -> float:
         """The relative half-width of the interval that holds a new network with probability `level`.
 
@@ -47,7 +52,7 @@ class Calibration:
         if not 0 < level < 1 or rank > n:
             raise OptionError(
                 f"an interval at level {level} needs more than the table's {n} calibration networks; "
-                f"give a level between 0 and {n / (n + 1):.3f}"
+                f"give a level between 0 and {self.highest:.3f}"
             )
         return sorted(abs(residual) for residual in self.residuals)[max(rank, 1) - 1]
 

@@ -136,8 +136,8 @@ PRESETS: dict[str, Settings] = {
         baselines=Baselines(widths=(0.5, 1.0), pool=8, contrasted=2, shuffles=2),
     ),
     "digits": Settings(
-        pretraining=Pretraining(epochs=20, batch=64, lr=0.1, warmup=0.05, clip=5.0),
-        search=SearchOptions(epochs=12),
+        pretraining=Pretraining(epochs=17, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=10),
         finetuning=Finetuning(epochs=2, batch=64),
         latency=Latency(seconds=8.0, images=4, final_rounds=8),
         baselines=Baselines(pool=8, contrasted=2, shuffles=6, cascades=3),

@@ -167,9 +167,14 @@ def _aim(study: Study, target: Target, budget_ms: tuple[float, ...]) -> Aim:
     table = None
     if target.device is not None:
         table = LatencyTable.load(path, space=study.space, device=target.device, batch=target.batch)
-    cost = target.cost(study.space, table, shape)
-    sure = cost.upper(settings.derivation.level)
-    return Aim(target, table, cost, budgets_of(sure, settings.derivation.budgets, budget_ms))
+    cost, level = target.cost(study.space, table, shape), settings.derivation.level
+    if table is not None and level > table.calibration.highest:
+        level = table.calibration.highest
+        study.progress.say(
+            f"the table of {target.label} has {len(table.calibration.residuals)} calibration networks, "
+            f"so budgets hold at {100 * level:.0f} %, not {100 * settings.derivation.level:g} %"
+        )
+    return Aim(target, table, cost, budgets_of(cost.upper(level), settings.derivation.budgets, budget_ms), level)
 
 
 def _widths(study: Study, aims: list[Aim]) -> list[tuple[str, int, float, float]]:

@@ -69,15 +69,18 @@ class Aim:
     """Milliseconds an image."""
     budgets: tuple[float, ...]
     """Milliseconds an image, ascending."""
+    level: float
+    """Budgets hold for the upper end of the interval at this level."""
 
     @property
     def reference(self) -> float:
         """What the search aims at: the middle budget."""
         return self.budgets[len(self.budgets) // 2]
 
-    def sure(self, level: float) -> AdditiveCost:
+    @property
+    def sure(self) -> AdditiveCost:
         """The upper end of the interval: below a budget there means below it when measured."""
-        return self.cost.upper(level)
+        return self.cost.upper(self.level)
 
 
 def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked_ms: tuple[float, ...]) -> tuple[float, ...]:
@@ -180,7 +183,7 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
             validate=lambda _: {"val_accuracy": inherited(gates.argmax())},
         )
         probabilities = {name: p.detach() for name, p in gates.probabilities().items()}
-        sure = aim.sure(settings.derivation.level)
+        sure = aim.sure
         derived = []
         for budget in aim.budgets:
             likeliest = best_under(probabilities, sure, budget)
@@ -195,7 +198,7 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
                     scores[architecture] = inherited(architecture)
                     bar.advance(1, best=max(scores.values()))
             found = max(pool, key=lambda architecture: scores[architecture])
-            low, high = aim.cost.interval(found, settings.derivation.level)
+            low, high = aim.cost.interval(found, aim.level)
             derived.append(
                 {
                     "budget_ms": budget,
@@ -291,9 +294,8 @@ def retrain(study: Study, aim: Aim, budget: int, seed: int, kind: str, width: fl
 def _architecture(study: Study, aim: Aim, budget: int, seed: int, kind: str) -> Architecture:
     if kind == "proxylessnas":
         return Architecture.from_json(study.done(search_name(aim, seed))["derived"][budget]["architecture"])
-    sure = aim.sure(study.settings.derivation.level)
     chance = random.Random(study.seed_of("random", aim.target.label, budget, seed))
-    return candidates(sure, aim.budgets[budget], None, 1, chance)[0]
+    return candidates(aim.sure, aim.budgets[budget], None, 1, chance)[0]
 
 
 def new_mobilenet(study: Study, width: float) -> nn.Module:
