@@ -18,6 +18,7 @@ from archipel.instance.cascade import (
     WIDEST,
     Cascade,
     CascadePoint,
+    answers,
     doubt,
     frontier,
     sweep,
@@ -135,6 +136,48 @@ class TestForward:
             Cascade(networks(2), **{"thresholds": (0.3,), "costs_ms": (1.0, 2.0), **changes})
         with pytest.raises(OptionError, match="has 1 thresholds; 2 are given"):
             Cascade(networks(2), thresholds=(0.3,), costs_ms=(1.0, 2.0)).at((0.1, 0.2))
+
+
+class TestCommittee:
+    THRESHOLDS, TEMPERATURES = (0.55, 0.65), (1.5, 0.7, 2.0)
+
+    def test_each_image_has_the_mean_probability_of_the_stages_that_saw_it(self) -> None:
+        stages, x = networks(), images(40)
+        expected, answered = [], []
+        for row in x.split(1):
+            seen: list[Tensor] = []
+            for number, stage in enumerate(stages):
+                logits = copy.deepcopy(stage).eval()(row).detach()
+                seen.append((logits / self.TEMPERATURES[number]).softmax(1))
+                mean = torch.stack(seen).mean(0)
+                if number == 2 or 1.0 - float(mean.max()) <= self.THRESHOLDS[number]:
+                    break
+            expected.append(mean)
+            answered.append(number)
+        assert torch.tensor(answered).bincount().min() >= 3  # every stage answers something
+        cascade = Cascade(
+            stages, thresholds=self.THRESHOLDS, costs_ms=COSTS, temperatures=self.TEMPERATURES, committee=True
+        )
+        found = cascade.answer(x)
+        assert found.stage.tolist() == answered
+        torch.testing.assert_close(found.output.exp(), torch.cat(expected))
+        torch.testing.assert_close(cascade(x), found.output)
+        assert cascade.at((NOTHING, NOTHING)).committee
+
+    def test_answers_are_those_of_a_cascade_that_sends_everything_on(self) -> None:
+        stages, x = networks(), images(12)
+        logits = [copy.deepcopy(stage).eval()(x).detach() for stage in stages]
+        for committee in (False, True):
+            found = answers(logits, self.TEMPERATURES, committee=committee)
+            for last in range(3):
+                cascade = Cascade(
+                    stages[: last + 1],
+                    thresholds=[EVERYTHING] * last,
+                    costs_ms=COSTS[: last + 1],
+                    temperatures=self.TEMPERATURES[: last + 1],
+                    committee=committee,
+                )
+                torch.testing.assert_close(found[last], cascade(x))
 
 
 class TestDoubt:

@@ -179,6 +179,7 @@ class TestResult:
             first, second = row["costs_ms"]
             assert [latency[of, name][row["seed"]] for name in row["networks"]] == pytest.approx([first, second])
             assert first < second
+            assert isinstance(row["committee"], bool)
             assert all(1 / 17 < temperature < 17 for temperature in row["temperatures"])
             assert row["frontier"] == sorted(row["frontier"])
             for name, found in row["points"].items():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.instance.cascade import Cascade, CascadePoint, sweep
-from archipel.recipes.instanas.cascade import best_pair, worth_having
+from archipel.recipes.instanas.cascade import Pair, best_pair, worth_having
 from archipel.recipes.instanas.timing import typical
 
 ALONE = {"small": (1.0, 0.7), "middle": (2.0, 0.75), "large": (3.0, 0.9)}
@@ -26,18 +26,21 @@ class TestBestPair:
 
     def test_the_one_that_lifts_the_frontier_most(self) -> None:
         bends = {("small", "large"): 3.0, ("small", "middle"): 3.0, ("middle", "large"): 1.0}
-        pairs = {pair: self.line(ALONE[pair[0]], ALONE[pair[1]], bend) for pair, bend in bends.items()}
-        assert best_pair(pairs, ALONE) == ("small", "large")
-        worse = pairs | {("small", "large"): self.line(ALONE["small"], ALONE["large"], 0.3)}
-        assert best_pair(worse, ALONE) == ("small", "middle")
+        pairs = {Pair(a, b, False): self.line(ALONE[a], ALONE[b], bend) for (a, b), bend in bends.items()}
+        assert best_pair(pairs, ALONE) == ("small", "large", False)
+        worse = pairs | {Pair("small", "large", False): self.line(ALONE["small"], ALONE["large"], 0.3)}
+        assert best_pair(worse, ALONE) == ("small", "middle", False)
+        joined = worse | {Pair("small", "large", True): self.line(ALONE["small"], ALONE["large"], 3.0)}
+        assert best_pair(joined, ALONE) == ("small", "large", True)
 
     def test_where_none_helps_the_cheapest_and_the_dearest(self) -> None:
         alone = {"small": (1.0, 0.9), "middle": (2.0, 0.9), "large": (3.0, 0.9)}
         pairs = {
-            pair: self.line(alone[pair[0]], alone[pair[1]], 1.0)
-            for pair in (("middle", "large"), ("small", "middle"), ("small", "large"))
+            Pair(a, b, committee): self.line(alone[a], alone[b], 1.0)
+            for a, b in (("middle", "large"), ("small", "middle"), ("small", "large"))
+            for committee in (True, False)
         }
-        assert best_pair(pairs, alone) == ("small", "large")
+        assert best_pair(pairs, alone) == ("small", "large", False)
 
 
 class TestWorthHaving:

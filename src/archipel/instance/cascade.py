@@ -4,6 +4,9 @@ Doubt is 1 − the largest softmax probability after temperature scaling, one te
 above the stage's threshold goes on. (The margin between the two largest probabilities would do as well; this is the one
 that reads as a probability of being wrong.) Temperatures and thresholds come from validation images.
 
+In a committee (Wang et al., ICLR 2022, arXiv 2012.01988) a stage does not answer alone: the probabilities of all stages
+that looked at the image are averaged, which costs nothing and is a better answer where the stages err apart.
+
 Letters: `B` images of a batch, `N` validation images, `S` stages.
 """
 
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from archipel.errors import OptionError
 from archipel.nn.fold import fold_batch_norm
 
-__all__ = ["Answer", "Cascade", "CascadePoint", "doubt", "frontier", "sweep", "temperature_for", "within"]
+__all__ = ["Answer", "Cascade", "CascadePoint", "answers", "doubt", "frontier", "sweep", "temperature_for", "within"]
 
 EVERYTHING, NOTHING = -1.0, 1.0
 """Thresholds at which all images go on, and none does: a doubt is never below 0 and always below 1."""
@@ -36,7 +39,8 @@ class Answer(NamedTuple):
     """What a cascade says of a batch."""
 
     output: Tensor
-    """`[B, classes]`: logits over the temperature of the stage that answered."""
+    """`[B, classes]`: logits over the temperature of the stage that answered; of a committee the logarithms of its
+    probabilities."""
     stage: Tensor
     """`[B]`, int64: which stage answered."""
     ms: Tensor
@@ -55,6 +59,7 @@ class Cascade(nn.Module):
         thresholds: of the doubt, one for each stage but the last.
         costs_ms: milliseconds an image, of each stage alone.
         temperatures: what each stage's logits are divided by; all 1 if not given.
+        committee: whether an answer is the mean of the probabilities of all stages that looked at the image.
 
     Raises:
         OptionError: the numbers do not fit the stages, or a temperature is not above 0.
@@ -67,6 +72,7 @@ class Cascade(nn.Module):
         thresholds: Sequence[float],
         costs_ms: Sequence[float],
         temperatures: Sequence[float] | None = None,
+        committee: bool = False,
     ) -> None:
         super().__init__()
         count = len(stages)
@@ -82,6 +88,7 @@ class Cascade(nn.Module):
         self.thresholds = tuple(thresholds)
         self.temperatures = tuple(temperatures)
         self.costs_ms = tuple(costs_ms)
+        self.committee = committee
         self.eval()
 
     def at(self, thresholds: Sequence[float]) -> Cascade:
@@ -98,7 +105,7 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
-        """`[B, C, H, W]` → `[B, classes]`: logits over the answering stage's temperature."""
+        """`[B, C, H, W]` → `[B, classes]`: see `Answer.output`."""
         answers = self._answers(inputs)
         _, output = next(answers)
         for rows, own in answers:
@@ -120,19 +127,50 @@ class Cascade(nn.Module):
         return Answer(output, stage, spent[stage])
 
     def _answers(self, inputs: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
-        """Of each stage that runs: the rows it runs on (None: all), and its scaled logits for them."""
-        rows, mine = None, inputs
-        for stage, temperature, threshold in zip(self.stages, self.temperatures, (*self.thresholds, None)):
-            scaled = stage(mine) / temperature
-            yield rows, scaled
+        """Of each stage that runs: the rows it runs on (None: all), and the answer for them as of now."""
+        rows, mine, before = None, inputs, None
+        stages = zip(self.stages, self.temperatures, (*self.thresholds, None))
+        for number, (stage, temperature, threshold) in enumerate(stages):
+            answer = stage(mine) / temperature
+            if self.committee:
+                answer = _joined(before, answer, number)
+            yield rows, answer
             if threshold is None:
                 return
-            unsure = (doubt(scaled) > threshold).nonzero()[:, 0]
+            unsure = (doubt(answer) > threshold).nonzero()[:, 0]
             if not len(unsure):
                 return
+            before = answer
             if len(unsure) < len(mine):
                 rows = unsure if rows is None else rows[unsure]
-                mine = mine[unsure]
+                mine, before = mine[unsure], answer[unsure]
+
+
+def _joined(before: Tensor | None, scaled: Tensor, count: int) -> Tensor:
+    """Logarithms of a committee's mean probabilities, `[B, classes]`, once the next member's logits are there.
+
+    Args:
+        before: the same of the `count` members so far.
+    """
+    own = scaled.log_softmax(1)
+    if before is None:
+        return own
+    return torch.logaddexp(before + math.log(count), own) - math.log(count + 1)
+
+
+def answers(logits: Sequence[Tensor], temperatures: Sequence[float], *, committee: bool = False) -> Tensor:
+    """What each stage of a cascade answers the images that get to it, `[S, N, classes]`, as `Answer.output`.
+
+    Args:
+        logits: of each stage for all images, `[N, classes]`.
+    """
+    scaled = [z / temperature for z, temperature in zip(logits, temperatures)]
+    if committee:
+        joined: list[Tensor] = []
+        for number, own in enumerate(scaled):
+            joined.append(_joined(joined[-1] if joined else None, own, number))
+        scaled = joined
+    return torch.stack(scaled)
 
 
 def doubt(logits: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The confidence cascades that a run is compared with: two of its static networks, the cheap one first.
 
-Nothing is trained for them. Which two, their temperatures and their thresholds come from `val`, their costs from the
-latency table.
+Nothing is trained for them. Which two, whether they answer as a committee, their temperatures and their thresholds come
+from `val`, their costs from the latency table.
 """
 
 from __future__ import annotations
@@ -10,12 +10,21 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from archipel.instance.cascade import NOTHING, Cascade, CascadePoint, doubt, frontier, sweep, temperature_for
+from archipel.instance.cascade import (
+    NOTHING,
+    Cascade,
+    CascadePoint,
+    answers,
+    doubt,
+    frontier,
+    sweep,
+    temperature_for,
+)
 from archipel.instance.variants import choose_variants
 from archipel.progress import Progress
 from archipel.recipes.instanas.judging import Contestant
@@ -23,7 +32,7 @@ from archipel.recipes.instanas.study import Study
 from archipel.run.jobs import Job, run_jobs
 from archipel.sharing.evaluation import predictions
 
-__all__ = ["best_pair", "cascades", "chosen_cascades", "worth_having"]
+__all__ = ["Pair", "best_pair", "cascades", "chosen_cascades", "worth_having"]
 
 MADE_OF = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}
 """Kind of cascade → kind of its two networks."""
@@ -63,6 +72,7 @@ def cascades(
             thresholds=[NOTHING],
             costs_ms=done["costs_ms"],
             temperatures=done["temperatures"],
+            committee=done["committee"],
         )
         study.on_device(whole)
         for name, point in done["points"].items():
@@ -72,7 +82,8 @@ def cascades(
 
 
 def chosen_cascades(study: Study) -> list[dict[str, Any]]:
-    """Of every kind and seed: its two networks, temperatures, points and validation frontier, in plain values."""
+    """Of every kind and seed: its two networks, whether they are a committee, temperatures, points and validation
+    frontier, in plain values."""
     done = [study.done(stage) for stage in study.folder.stages if stage.startswith("cascade-")]
     rows = [{key: value for key, value in row.items() if key != "stage_seconds"} for row in done if row["networks"]]
     return sorted(rows, key=lambda row: (list(MADE_OF).index(row["kind"]), row["seed"]))
@@ -82,29 +93,43 @@ def _stage(kind: str, seed: int) -> str:
     return f"cascade-{kind}-{seed}"
 
 
+class Pair(NamedTuple):
+    """Two networks that could be a cascade."""
+
+    first: str
+    second: str
+    committee: bool
+    """Whether the second is asked for its opinion or for the answer: see `Cascade`."""
+
+
 @dataclass(frozen=True)
 class _Seen:
     """What a static network does with the `N` validation images."""
 
     ms: float
     temperature: float
-    doubts: Tensor
+    logits: Tensor
+    """`[N, classes]`"""
+    targets: Tensor
     """`[N]`"""
-    correct: Tensor
-    """`[N]`, bool."""
 
     @property
     def accuracy(self) -> float:
-        return float(self.correct.double().mean())
+        return float((self.logits.argmax(1) == self.targets).double().mean())
+
+    def followed_by(self, other: _Seen, *, committee: bool) -> list[CascadePoint]:
+        """What the two give as a cascade, at every threshold."""
+        logits, temperatures = (self.logits, other.logits), (self.temperature, other.temperature)
+        said = answers(logits, temperatures, committee=committee)
+        return sweep(doubt(said[0])[None], said.argmax(2) == self.targets, (self.ms, other.ms))
 
 
 def _see(study: Study, one: Contestant) -> _Seen:
     found = predictions(one.network, study.task, "val", device=study.device.torch_device)
     logits = torch.cat([output for _, output in found])
     targets = torch.cat([batch.targets for batch, _ in found])
-    temperature = temperature_for(logits, targets)
     assert one.table_ms is not None
-    return _Seen(one.table_ms, temperature, doubt(logits / temperature), logits.argmax(1) == targets)
+    return _Seen(one.table_ms, temperature_for(logits, targets), logits, targets)
 
 
 def _choose(
@@ -117,21 +142,23 @@ def _choose(
                 seen[one.name] = _see(study, one)
                 bar.advance()
         pairs = {
-            (a, b): sweep(x.doubts[None], torch.stack([x.correct, y.correct]), (x.ms, y.ms))
+            Pair(a, b, committee): x.followed_by(y, committee=committee)
             for (a, x), (b, y) in itertools.permutations(seen.items(), 2)
             if x.ms < y.ms
+            for committee in (False, True)
         }
         found: dict[str, Any] = {"kind": kind, "seed": seed, "networks": [], "points": {}}
         if not pairs:
             return found
         pair = best_pair(pairs, {name: (one.ms, one.accuracy) for name, one in seen.items()})
-        first, second = seen[pair[0]], seen[pair[1]]
+        first, second = seen[pair.first], seen[pair.second]
         points = worth_having(pairs[pair], (second.ms, second.accuracy))
         rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
         images, count = study.task.splits["val"], study.settings.baselines.cascades
         names = choose_variants(rows, count, validation_images=images, target_ms=target_ms)
         return found | {
-            "networks": pair,
+            "networks": [pair.first, pair.second],
+            "committee": pair.committee,
             "costs_ms": (first.ms, second.ms),
             "temperatures": (first.temperature, second.temperature),
             "points": {name: _plain(points[int(i)]) for name, i in names.items()},
@@ -150,14 +177,12 @@ def _plain(point: CascadePoint) -> dict[str, Any]:
     }
 
 
-def best_pair(
-    pairs: Mapping[tuple[str, str], Sequence[CascadePoint]], alone: Mapping[str, tuple[float, float]]
-) -> tuple[str, str]:
+def best_pair(pairs: Mapping[Pair, Sequence[CascadePoint]], alone: Mapping[str, tuple[float, float]]) -> Pair:
     """The pair that lifts the frontier of the networks alone most, by its mean height between the fastest and the
     slowest of them; of equals the one whose first is cheapest and whose second is dearest.
 
     Args:
-        pairs: (first, second) → all that its thresholds give.
+        pairs: pair → all that its thresholds give.
         alone: network → milliseconds an image, and accuracy.
     """
     costs = [ms for ms, _ in alone.values()]
@@ -167,7 +192,9 @@ def best_pair(
         reached = [*alone.values(), *((p.ms, p.accuracy) for p in frontier(points))]
         return sum(max((a for ms, a in reached if ms <= latency), default=0.0) for latency in grid)
 
-    return min(pairs, key=lambda pair: (-height(pairs[pair]), alone[pair[0]][0], -alone[pair[1]][0]))
+    return min(
+        pairs, key=lambda pair: (-height(pairs[pair]), alone[pair.first][0], -alone[pair.second][0], pair.committee)
+    )
 
 
 def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> list[CascadePoint]:
