@@ -12,6 +12,7 @@ from archipel.instance.policy import CodePolicy
 from archipel.instance.search import mode_codes, recalibrate_along
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
+from archipel.sharing.distillation import Distillation
 from archipel.sharing.policies import Drawn
 from archipel.sharing.training import Checkpoints, Optimisation, train
 from archipel.tasks.task import Task
@@ -41,6 +42,7 @@ def fine_tune(
     seed: int,
     title: str,
     targets: Targets | None = None,
+    distillation: Distillation | None = None,
     device: torch.device | str = "cpu",
     checkpoint: Checkpoints | None = None,
     progress: Progress = SILENT,
@@ -49,6 +51,7 @@ def fine_tune(
 
     Args:
         targets: what a conditioned controller is asked for; None for a plain one.
+        distillation: soft targets beside the labels.
 
     Returns:
         One row an epoch.
@@ -62,6 +65,7 @@ def fine_tune(
         title=title,
         seed=seed,
         policy=Drawn(picks(controller, policy, targets)),
+        distillation=distillation,
         device=device,
         checkpoint=checkpoint,
         progress=progress,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from archipel.cost import Device, madds, parameters
 from archipel.progress import Progress
 from archipel.run.folder import RunFolder
+from archipel.sharing.distillation import Distillation
 from archipel.sharing.training import Optimisation, seed_of, train
 from archipel.space import Space, SpaceFunction
 from archipel.tasks.classification import Classification
@@ -75,7 +76,15 @@ class Study:
         """Inputs for batch-norm statistics."""
         return self.task.calibration(2, 256, device=self.device.torch_device)
 
-    def train_plain(self, network: nn.Module, options: Optimisation, *, title: str, stage: str) -> None:
+    def train_plain(
+        self,
+        network: nn.Module,
+        options: Optimisation,
+        *,
+        title: str,
+        stage: str,
+        distillation: Distillation | None = None,
+    ) -> None:
         """Train a network without choices; goes on from its checkpoint."""
         train(
             network,
@@ -83,6 +92,7 @@ class Study:
             options,
             title=title,
             seed=self.seed_of(stage),
+            distillation=distillation,
             device=self.device.torch_device,
             checkpoint=self.folder.checkpoint(stage),
             progress=self.progress,

@@ -2,15 +2,18 @@
 
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.binarisation import ArchitectureStep, Binarisation, Sampled
+from archipel.sharing.distillation import Distillation
 from archipel.sharing.evaluation import Outcome, evaluate, predictions
 from archipel.sharing.gates import Gates
 from archipel.sharing.inheritance import inherit, widest_path
-from archipel.sharing.policies import Drawn, Fixed, KeepSchedule, PathPolicy, Uniform
+from archipel.sharing.policies import Drawn, Fixed, KeepSchedule, PathPolicy, StepPolicy, Uniform
+from archipel.sharing.sandwich import Sandwich
 from archipel.sharing.training import Optimisation, train, weight_epoch
 
 __all__ = [
     "ArchitectureStep",
     "Binarisation",
+    "Distillation",
     "Drawn",
     "Fixed",
     "Gates",
@@ -19,6 +22,8 @@ __all__ = [
     "Outcome",
     "PathPolicy",
     "Sampled",
+    "Sandwich",
+    "StepPolicy",
     "Uniform",
     "evaluate",
     "inherit",

@@ -6,8 +6,8 @@ Letters: `B` batch, `D` code columns of the space.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from archipel.metagraph import PerInstance, Route, Single
 from archipel.space import Space
 from archipel.tasks.task import Batch
 
-__all__ = ["Drawn", "Fixed", "KeepSchedule", "PathPolicy", "Uniform", "draw_codes"]
+__all__ = ["Drawn", "Fixed", "KeepSchedule", "PathPolicy", "StepPolicy", "Uniform", "draw_codes"]
 
 
 class PathPolicy(Protocol):
@@ -29,6 +29,14 @@ class PathPolicy(Protocol):
             done: share of the whole training behind us, 0 ≤ done < 1.
             generator: the only source of chance, so that a resumed run draws what the uninterrupted one drew.
         """
+
+
+@runtime_checkable
+class StepPolicy(Protocol):
+    """Draws several routes for each batch, whose gradients add up to one step (`sandwich.Sandwich`)."""
+
+    def routes(self, batch: Batch, done: float, generator: torch.Generator) -> Sequence[Route]:
+        """At least one; the first can teach the others. Arguments as of `PathPolicy.route`."""
 
 
 class Fixed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -19,10 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from archipel.errors import OptionError
-from archipel.metagraph import MetaGraph
+from archipel.metagraph import MetaGraph, Route
 from archipel.progress import SILENT, Bar, Progress
 from archipel.sharing.averaging import in_its_place, running_average
-from archipel.sharing.policies import PathPolicy
+from archipel.sharing.distillation import Distillation
+from archipel.sharing.policies import PathPolicy, StepPolicy
 from archipel.tasks.task import Task
 
 __all__ = ["Checkpoints", "Optimisation", "Precision", "seed_of", "sgd", "train", "weight_epoch"]
@@ -118,7 +119,8 @@ def weight_epoch(
     task: Task,
     optimiser: Optimizer,
     *,
-    policy: PathPolicy | None = None,
+    policy: PathPolicy | StepPolicy | None = None,
+    distillation: Distillation | None = None,
     split: str = "train",
     batch_size: int,
     seed: int,
@@ -137,17 +139,19 @@ def weight_epoch(
     """One pass over a split, training the weights of `model`.
 
     Args:
-        policy: draws the route of each batch; required for a `MetaGraph`, meaningless for a plain network.
+        policy: draws the route of each batch, or its routes, whose gradients add up to one step; required for a
+            `MetaGraph`, meaningless for a plain network.
+        distillation: soft targets beside the labels, from another network or from a step's first route.
         done: share of this epoch behind us → share of the whole training behind us.
         lr: learning rate as a function of that share; the optimiser's own where not given.
         label_smoothing: of the loss that is minimised; only for tasks whose loss knows it.
         scaler: of the loss, where gradients would underflow (`float16`).
         average: updated after every step.
-        penalty: added to the loss of every batch, asked after its forward pass: what its route has noted on the way.
+        penalty: added to the loss of every route, asked after its forward pass: what it has noted on the way.
         after: called after every step with how many have been done; it may train what is not weights.
 
     Returns:
-        Mean `loss` over the samples.
+        Mean `loss` over the samples, and over the routes where a step has several.
     """
     loader = task.loader(split, batch_size, seed=seed, device=device)
     generator = torch.Generator().manual_seed(seed_of(seed, "routes"))
@@ -157,25 +161,37 @@ def weight_epoch(
     scaler = scaler or GradScaler(enabled=False)
     mixed = torch.autocast(torch.device(device).type, _TYPES[precision], enabled=precision != "float32")
     total, count = torch.zeros((), device=device), 0
+    learning = distillation or Distillation(0.0)
+    teacher = None if learning.teacher is None else learning.teacher.eval()
     for i, batch in enumerate(loader):
         now = done(i / len(loader))
         if lr is not None:
             for group in optimiser.param_groups:
                 group["lr"] = lr(now)
         optimiser.zero_grad(set_to_none=True)
-        given: tuple[Any, ...] = (batch.inputs,)
+        routes: Sequence[Route | None] = [None]
         if isinstance(model, MetaGraph):
             if policy is None:
                 raise OptionError("a meta-graph is trained along routes; give `policy`")
-            given = (batch.inputs, policy.route(batch, now, generator))
-        with mixed:
-            output = model(*given)
-        if precision != "float32":
-            output = output.float()
-        loss: Tensor = task.loss(output, batch, **smoothed)["total"]
-        if penalty is not None:
-            loss = loss + penalty()
-        scaler.scale(loss).backward()
+            if isinstance(policy, StepPolicy):
+                routes = policy.routes(batch, now, generator)
+            else:
+                routes = [policy.route(batch, now, generator)]
+        soft: Tensor | None = None
+        if teacher is not None:
+            with torch.no_grad(), mixed:
+                soft = teacher(batch.inputs).float()
+        for route in routes:
+            with mixed:
+                output = model(batch.inputs) if route is None else model(batch.inputs, route)
+            if precision != "float32":
+                output = output.float()
+            loss = learning.loss(task, output, batch, soft, **smoothed)
+            if penalty is not None:
+                loss = loss + penalty()
+            scaler.scale(loss).backward()
+            total += loss.detach() * (len(batch.targets) / len(routes))
+            soft = output.detach() if soft is None else soft
         if clip is not None:
             scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -183,7 +199,6 @@ def weight_epoch(
         scaler.update()
         if average is not None:
             average.update_parameters(model)
-        total += loss.detach() * len(batch.targets)
         count += len(batch.targets)
         if bar is not None:
             bar.advance()
@@ -200,7 +215,8 @@ def train(
     *,
     title: str,
     seed: int,
-    policy: PathPolicy | None = None,
+    policy: PathPolicy | StepPolicy | None = None,
+    distillation: Distillation | None = None,
     split: str = "train",
     device: torch.device | str = "cpu",
     checkpoint: Checkpoints | None = None,
@@ -211,6 +227,7 @@ def train(
 
     Args:
         title: shown beside the bar, and part of every epoch's seed.
+        policy, distillation: as `weight_epoch`.
         validate: called after each epoch with its number (from 0); what it returns is kept with the epoch. With
             `options.ema` the model has the averaged weights then, and at the end of the training.
 
@@ -240,6 +257,7 @@ def train(
                 task,
                 optimiser,
                 policy=policy,
+                distillation=distillation,
                 split=split,
                 batch_size=options.batch,
                 seed=seed_of(seed, title, epoch),

@@ -112,6 +112,12 @@ class Classification:
             plain = functional.cross_entropy(output.detach(), batch.targets, reduction="sum")
         return {"total": total / n, "cross_entropy": plain / n}
 
+    def soft_loss(self, output: Tensor, teacher: Tensor) -> Tensor:
+        """Mean cross-entropy of `output` `[B, classes]` to the teacher's probabilities: -Σ_c softmax(t)_c log
+        softmax(y)_c; no gradient flows into `teacher`. 0 for an empty batch."""
+        total = functional.cross_entropy(output, teacher.detach().softmax(1), reduction="sum")
+        return total / max(len(output), 1)
+
     def metric(self) -> Accuracy:
         """A fresh `Accuracy`."""
         return Accuracy()

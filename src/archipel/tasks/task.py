@@ -73,6 +73,7 @@ class Task(Protocol):
 
     A task *may* also have these, which callers look for with `getattr(task, name, None)`:
 
+    - `soft_loss(output, teacher)` is the loss to a teacher's output in the place of labels (distillation);
     - `step(model, batch, optims, phase)` replaces forward, backward and step (GAN, distillation, two optimisers);
     - `optim_groups(model)` gives parameter groups with learning-rate multipliers;
     - `slots()` names the places for search spaces: `{"backbone": ..., "neck": ..., "head": ...}`;

@@ -40,12 +40,24 @@ class Pretraining(Optimisation):
     """Share of the training in which everything is on."""
     keep_spread: bool = True
     """Every sample draws its own probability between that one and 1, so that cheap children are trained too."""
+    sandwich: int = 0
+    """Routes of a step between that of the largest child and that of the smallest, whose gradients add up to one step:
+    2 in the papers; 0: every step has one route, and no ends."""
+    distillation: float = 0.0
+    """With a sandwich: weight of the largest child's answers in what the other routes learn; 1: no labels for them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.epochs < 1:
             raise OptionError(f"pretraining.epochs is {self.epochs}; give 1 or more")
-        for name in ("keep_final", "keep_start"):
+        if self.sandwich < 0:
+            raise OptionError(f"pretraining.sandwich is {self.sandwich}; give 0 or more")
+        if self.distillation and not self.sandwich:
+            raise OptionError(
+                f"pretraining.distillation is {self.distillation:g}, and no step has a largest child to learn from; "
+                "give pretraining.sandwich, 2 say"
+            )
+        for name in ("keep_final", "keep_start", "distillation"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise OptionError(f"pretraining.{name} is {getattr(self, name):g}; give a share from 0 to 1")
 
@@ -59,9 +71,13 @@ class Finetuning(Optimisation):
     weight_decay: float = 4e-5
     variants: int = 5
     """How many points of the frontier (A, B, …)."""
+    distillation: float = 0.0
+    """Weight of soft targets beside the labels; they are what the largest child answers before the fine-tuning."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0.0 <= self.distillation <= 1.0:
+            raise OptionError(f"finetuning.distillation is {self.distillation:g}; give a share from 0 to 1")
         if not 1 <= self.variants <= 25:  # a letter is left for a target latency's
             raise OptionError(f"finetuning.variants is {self.variants}; give 1 to 25")
 

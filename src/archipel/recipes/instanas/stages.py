@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from archipel.cost.extremes import extremes
 from archipel.instance.alarms import Alarm, diversity
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.conditioned import ConditionedController, Targets
@@ -19,8 +20,11 @@ from archipel.instance.variants import choose_variants
 from archipel.metagraph import MetaGraph, PerInstance, Route
 from archipel.recipes.instanas.study import Study
 from archipel.run.checkpoint import Checkpoint
+from archipel.sharing.batch_norm import recalibrate
+from archipel.sharing.distillation import Distillation
 from archipel.sharing.evaluation import evaluate
-from archipel.sharing.policies import KeepSchedule, draw_codes
+from archipel.sharing.policies import KeepSchedule, PathPolicy, StepPolicy, Uniform, draw_codes
+from archipel.sharing.sandwich import Sandwich
 from archipel.sharing.training import train
 from archipel.tasks.task import Batch
 
@@ -34,6 +38,7 @@ __all__ = [
     "pretrained",
     "search",
     "target_of",
+    "taught",
 ]
 
 ALL = "all"
@@ -47,15 +52,26 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
     options = study.settings.pretraining
     graph, space = study.new_graph(), study.space
     checkpoint = study.folder.checkpoint("pretraining")
-    policy = KeepSchedule(space, final=options.keep_final, start=options.keep_start, spread=options.keep_spread)
+    schedule = KeepSchedule(space, final=options.keep_final, start=options.keep_start, spread=options.keep_spread)
+    policy: PathPolicy | StepPolicy = schedule
+    if options.sandwich:
+        # Where sizes are chosen, a child a sample leaves batch norm one or two samples to learn from.
+        drawn = Uniform(space) if any(choice.kind == "value" for choice in space.choices) else schedule
+        policy = Sandwich.of(space, study.task.spec.input_shape, drawn, between=options.sandwich)
 
     def accuracy(keep: float) -> float:
         chance = torch.Generator().manual_seed(study.seed_of("validation", keep))
-        route = lambda batch: PerInstance(draw_codes(space, len(batch.inputs), keep, chance))  # noqa: E731
+
+        def along(inputs: Tensor) -> PerInstance:
+            return PerInstance(draw_codes(space, len(inputs), keep, chance))
+
+        if options.sandwich:  # the running statistics are of both ends and what is between
+            recalibrate(graph, study.calibration(), along)
+        route = lambda batch: along(batch.inputs)  # noqa: E731
         return evaluate(graph, study.task, "val", route=route, device=study.device.torch_device).score
 
     def validate(epoch: int) -> dict[str, float]:
-        keep = policy.keep((epoch + 1) / options.epochs)
+        keep = schedule.keep((epoch + 1) / options.epochs)
         return {"val_all_on": accuracy(1.0), "val_random": accuracy(0.5), "keep": keep}
 
     def work() -> dict[str, Any]:
@@ -66,6 +82,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
             title="pre-training",
             seed=study.seed_of("pretraining"),
             policy=policy,
+            distillation=Distillation(options.distillation),
             device=study.device.torch_device,
             checkpoint=checkpoint,
             progress=study.progress,
@@ -235,6 +252,7 @@ def _fine_tune(
             seed=study.seed_of(stage),
             title=f"fine-tuning {name}, seed {seed}",
             targets=targets,
+            distillation=taught(study, graph),
             device=study.device.torch_device,
             checkpoint=study.folder.checkpoint(stage),
             progress=study.progress,
@@ -244,3 +262,13 @@ def _fine_tune(
 
     study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+
+
+def taught(study: Study, graph: MetaGraph) -> Distillation | None:
+    """Soft targets of the meta-graph's largest child as it is before the fine-tuning."""
+    weight = study.settings.finetuning.distillation
+    if not weight:
+        return None
+    teacher = graph.extract(extremes(study.space, study.task.spec.input_shape).largest)
+    recalibrate(teacher, study.calibration())
+    return Distillation(weight, teacher)
