@@ -28,6 +28,7 @@ app = App(
     help_format="plaintext",
 )
 search = App(name="search", help="Search with one method: by devices and latency budgets, or blocks image by image.")
+space = App(name="space", help="Tools for search spaces: compare them, or make smaller ones of them.")
 latency = App(name="latency", help="Latency measured on this device: tables of search spaces, and whole networks.")
 
 app.command("archipel.cli.run:run", name="run", help="The main job: search on your images, measured on your device.")
@@ -61,8 +62,14 @@ app.command("archipel.cli.show:show", name="show", help="A search space, a netwo
 app.command("archipel.cli.export:export", name="export", help="Export one network to ONNX.")
 app.command("archipel.cli.report:report", name="report", help="Write a run's HTML report again.")
 app.command("archipel.cli.methods:methods", name="methods", help="The methods, each with its paper.")
+app.command(space)
+space.command("archipel.cli.space:compare", name="compare", help="Which space is better to search in.")
 app.command("archipel.cli.spaces:spaces", name="spaces", help="The search spaces.")
 app.command("archipel.cli.tasks:tasks", name="tasks", help="The data sets that are read by name.")
+
+
+_SHORT = {"--baselines": "--baselines.which"}
+"""A group's own name stands for its first setting; Cyclopts takes that, or the group's other settings, not both."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,11 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def execute(program: App, arguments: Sequence[str]) -> int:
     """Call `program`; what a caller can mend, or a disk or a person stopped, ends as one line on stderr."""
+    arguments = [_SHORT.get(word, word) for word in arguments]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a "±" must not fail on an old terminal
     try:
-        program(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        program(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         return _ended(2, _sentence(error))

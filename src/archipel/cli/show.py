@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,9 +123,22 @@ def _number(value: int | None) -> str | None:
     return None if value is None else f"{value:,} ({count(value)})"
 
 
-def _show_run(folder: RunFolder, json: bool) -> None:
+def _shown(method: str | None) -> Callable[[Mapping[str, Any]], None]:
+    """What prints a method's result."""
+    if method == "autospace":
+        from archipel.cli.evolve import show_spaces
+
+        return show_spaces
+    if method == "space_compare":
+        from archipel.cli.space import show_comparison
+
+        return show_comparison
     from archipel.cli.frontier import show_result
 
+    return show_result
+
+
+def _show_run(folder: RunFolder, json: bool) -> None:
     training = folder.config.get("recipe") == "train"
     file = "metrics.json" if training else "result.json"
     result = folder.read_json(file) if (folder.path / file).is_file() else None
@@ -152,7 +166,7 @@ def _show_run(folder: RunFolder, json: bool) -> None:
         facts(str(folder.path), pairs)
         if result is not None and not training:
             print()
-            show_result(result)
+            _shown(result.get("method"))(result)
         if (folder.path / "report.html").is_file():
             print(f"Report: {folder.path / 'report.html'}")
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from archipel.recipes.study import Study
 from archipel.run.environment import environment
+from archipel.run.folder import RunFolder
+from archipel.tasks.classification import Classification
 
-__all__ = ["figure", "heading", "point"]
+__all__ = ["about", "figure", "heading", "origin", "point"]
 
 
 def heading(study: Study, title: str, preset: str, seconds: float) -> dict[str, Any]:
@@ -22,27 +24,14 @@ def heading(study: Study, title: str, preset: str, seconds: float) -> dict[str, 
     """
     task, space, folder = study.task, study.space, study.folder
     return {
-        "schema": 1,
-        "title": f"{title} on {task.spec.name}",
-        "command": folder.command,
+        **origin(folder, f"{title} on {task.spec.name}", seconds, threads=study.device.threads),
         "preset": preset,
-        "started": folder.started,
-        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": seconds,
         "stages": [
             {"name": name, "seconds": study.done(name)["stage_seconds"]}
             for name in folder.stages
             if not name.startswith("test-")  # parts of "test"
         ],
-        "environment": {**environment(), "threads": study.device.threads},
-        "task": {
-            "name": task.spec.name,
-            "classes": list(task.spec.classes),
-            "input_shape": list(task.spec.input_shape),
-            "splits": dict(task.splits),
-            "chance": task.spec.chance,
-            "skipped": [{"path": str(s.path), "why": s.why} for s in task.skipped],
-        },
+        "task": about(task),
         "space": {
             "name": space.name,
             "options": dict(space.options),
@@ -52,6 +41,31 @@ def heading(study: Study, title: str, preset: str, seconds: float) -> dict[str, 
                 for c in space.choices
             ],
         },
+    }
+
+
+def origin(folder: RunFolder, title: str, seconds: float, *, threads: int | None) -> dict[str, Any]:
+    """When and where a run was made, in plain values."""
+    return {
+        "schema": 1,
+        "title": title,
+        "command": folder.command,
+        "started": folder.started,
+        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "environment": {**environment(), "threads": threads},
+    }
+
+
+def about(task: Classification) -> dict[str, Any]:
+    """What the data are, in plain values."""
+    return {
+        "name": task.spec.name,
+        "classes": list(task.spec.classes),
+        "input_shape": list(task.spec.input_shape),
+        "splits": dict(task.splits),
+        "chance": task.spec.chance,
+        "skipped": [{"path": str(s.path), "why": s.why} for s in task.skipped],
     }
 
 

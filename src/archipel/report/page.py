@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from archipel.errors import RunError
-from archipel.report import frontier, frontier_figure, instance_page, search_page, skipping_page, theme
+from archipel.report import (
+    frontier,
+    frontier_figure,
+    instance_page,
+    search_page,
+    skipping_page,
+    spaces_page,
+    theme,
+)
 from archipel.report.run_folder import RunFolder, is_number, read
 from archipel.report.tables import notes, points_table
 from archipel.report.wording import duration, magnitude, plural, ranges
@@ -19,6 +27,7 @@ PAGES: dict[str, Callable[[RunFolder], dict[str, Any]]] = {
     "proxylessnas": search_page.context,
     "blockdrop": skipping_page.context,
     "convnet_aig": skipping_page.context,
+    "space_compare": spaces_page.context,
 }
 """Method → what its own part of the page needs: its `template`, the `nav` entries and everything these show."""
 
