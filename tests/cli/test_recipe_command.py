@@ -6,6 +6,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from archipel.cli import recipe_command
+from archipel.cli.app import main
 from archipel.errors import OptionError
 from archipel.run.atomic import StorageError
 from archipel.run.folder import RunFolder
@@ -249,3 +251,17 @@ def test_a_relative_folder_of_data_is_found_from_elsewhere(standin, recipe, tmp_
 def test_an_eval_of_a_search_says_what_it_is(standin):
     standin("run", "--out", "a", *SHORT)
     assert "a holds no network that stands alone" in standin("eval", "a").line
+
+
+def test_a_groups_own_name_is_its_first_setting(monkeypatch):
+    """`--baselines all` beside `--baselines.NAME`."""
+    seen = []
+
+    def noting(recipe, asked, options, **_):  # noqa: ARG001
+        seen.append(options)
+        raise OptionError("enough")
+
+    monkeypatch.setattr(recipe_command, "start", noting)
+    for words in (["--baselines", "all", "--baselines.pool", "3"], ["--baselines=all", "--baselines.pool", "3"]):
+        assert main(["run", *words]) == 2
+    assert seen == [{"baselines": {"which": "all", "pool": 3}}] * 2

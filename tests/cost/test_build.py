@@ -122,7 +122,7 @@ def test_check_on_another_device_is_refused(table: LatencyTable) -> None:
 
 def test_missing_entries_are_measured_at_the_tables_speed(table: LatencyTable, space: Space, device: Device) -> None:
     units = {key: unit for key, unit in table.units.items() if key not in ("top=plain", "cell=b")}
-    holey = dataclasses.replace(table, units=units, _keys={})
+    holey = dataclasses.replace(table, units=units, _parts={})
     wanted = space.canonical(space.sample(random.Random(0)).replace(top="plain", cell="b"))
     TICKER.noise = lambda: 2.0  # the machine has become slower since
     try:
@@ -194,7 +194,7 @@ def test_values_on_a_device_without_hooks_have_an_entry_a_block(abacus: Device, 
     architecture = space.sample(random.Random(3))
     assert table.predict(architecture) == pytest.approx(0.7 + Abacus.CALL + sum(architecture.values()), rel=1e-5)
     lacking = next(key for key, unit in table.units.items() if unit.ms == pytest.approx(4))
-    holey = dataclasses.replace(table, units={k: u for k, u in table.units.items() if k != lacking}, _keys={})
+    holey = dataclasses.replace(table, units={k: u for k, u in table.units.items() if k != lacking}, _parts={})
     holey.save(tmp_path / "t.json")
     loaded = LatencyTable.load(tmp_path / "t.json", space=space, device=abacus)
     wanted = space.canonical(dict.fromkeys([choice.name for choice in space.choices], 4))

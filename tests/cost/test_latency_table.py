@@ -52,7 +52,7 @@ def test_interval_holds_the_prediction(table: LatencyTable, space: Space) -> Non
 
 def test_a_missing_entry_is_raised_never_invented(table: LatencyTable, space: Space) -> None:
     units = {key: unit for key, unit in table.units.items() if key != "cut=s"}
-    holey = dataclasses.replace(table, units=units, _keys={})
+    holey = dataclasses.replace(table, units=units, _parts={})
     with_it = space.canonical(space.sample(random.Random(0)).replace(cut="s"))
     assert holey.missing(with_it) == ["cut=s"]
     with pytest.raises(TableError, match="no entry for 'cut=s'"):
@@ -105,6 +105,20 @@ def test_tables_of_something_else_are_refused(
     with pytest.raises(TableError) as error:
         LatencyTable.load(path, space=Space(planted_layers))
     _one_line(error, "another space", "planted_layers")
+
+
+def test_an_option_left_at_its_default_is_that_option(
+    table: LatencyTable, space: Space, device: Device, tmp_path: Path
+) -> None:
+    """One command names `width`, another leaves it out: the same space either way round."""
+    path = tmp_path / "table.json"
+    silent = Space(space.function)
+    assert silent.options != space.options
+    assert silent.completed(silent.options) == space.options
+    table.save(path)
+    assert LatencyTable.load(path, space=silent, device=device).units == table.units
+    dataclasses.replace(table, space=silent).save(path)
+    assert LatencyTable.load(path, space=space, device=device).units == table.units
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"schema": 99}'])

@@ -8,10 +8,15 @@ import pytest
 import torch
 from planted import TICKER, planted_layers, vanishing
 
+from archipel.architecture import Architecture
 from archipel.cost import Device
-from archipel.cost.units import BASE, columns_of, keys_of, probe, scheme_of
+from archipel.cost.units import BASE, Scheme, columns_of, parts_of, probe, scheme_of
 from archipel.space import Space
 from archipel.spaces import instanas
+
+
+def keys_of(space: Space, architecture: Architecture, shape: tuple[int, ...], scheme: Scheme) -> list[str]:
+    return [key for _, key in parts_of(space, architecture, shape, scheme)]
 
 
 def test_columns_follow_the_code(space: Space) -> None:
@@ -63,6 +68,9 @@ def test_spaces_with_values_have_an_entry_a_layer(abacus: Device) -> None:
     assert keys == [f"Takes({ms})@1x3x4x4" for ms in (0.7, 1, 4, 4, 2)]
     blocks = keys_of(space, architecture, (1, 3, 4, 4), "blocks")
     assert [blocks.index(key) for key in blocks] == [0, 1, 2, 2, 4]
+    for scheme in ("layers", "blocks"):
+        places = [place for place, _ in parts_of(space, architecture, (1, 3, 4, 4), scheme)]
+        assert len(set(places)) == 5  # equal layers stand in different places
 
 
 def test_an_option_that_makes_its_place_vanish_costs_nothing() -> None:

@@ -36,6 +36,9 @@ class ArithmeticTable:
         is_additive = all(choice.kind != "value" for choice in self.space.choices)
         return self.base + sum(chosen) * (1.0 if is_additive else len(chosen) ** 0.5)
 
+    def predict_codes(self, codes: Tensor) -> Tensor:
+        return torch.tensor([self.predict(self.space.decode(code)) for code in codes], dtype=torch.float64)
+
     def linear(self) -> tuple[float, Tensor]:
         columns = [self.column(choice.name, option) for choice in self.space.choices for option in choice.options]
         return self.base, torch.tensor(columns, dtype=torch.float64)

@@ -30,22 +30,24 @@ def test_it_is_the_tables_prediction_an_image_plus_the_controller(space: Space, 
     assert cost.of(space.decode(codes[3])) == pytest.approx(expected[3])
 
 
-def test_architectures_of_value_spaces_are_asked_for_once(arithmetic_table) -> None:
-    asked: list[object] = []
+class TestPrices:
+    def test_of_a_sum_they_are_its_columns(self, arithmetic_table) -> None:
+        space = Space(instanas, macro="digits", width=0.25, size=8, channels=1)
+        table = arithmetic_table(space, batch=4)
+        assert CodeCost(space, table).prices().allclose(table.linear()[1] / 4)
 
-    class Counting(arithmetic_table):
-        def predict(self, architecture):
-            asked.append(architecture)
-            return super().predict(architecture)
+    def test_elsewhere_they_tell_dear_options_from_cheap_ones(self, arithmetic_table) -> None:
+        def wide(choose) -> nn.Module:
+            c = [choose.value(f"w{i}", [1, 2, 3, 4]) for i in range(6)]
+            return nn.Sequential(*(conv2d(a, b) for a, b in itertools.pairwise(c)))
 
-    def narrow(choose) -> nn.Module:
-        return conv2d(3, choose.value("width", [2, 3, 4]))
-
-    space = Space(narrow)
-    cost = CodeCost(space, Counting(space))
-    cost(codes_of(space))
-    cost(codes_of(space))
-    assert len(asked) == 3
+        space = Space(wide)
+        table = arithmetic_table(space)
+        prices = CodeCost(space, table).prices()
+        for choice in space.choices:
+            own = prices[space.slices[choice.name]].tolist()
+            true = [table.column(choice.name, option) for option in choice.options]
+            assert sorted(range(4), key=own.__getitem__) == sorted(range(4), key=true.__getitem__)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -111,4 +113,4 @@ def test_landmarks_of_other_verbs(arithmetic_table) -> None:
     space = Space(mixed)
     cost = CodeCost(space, arithmetic_table(space))
     assert dict(cost.first()) == {"op": "deep", "inner": ("a",), "pick": (0, 1)}
-    assert dict(cost.all_off()) == {"op": "deep", "inner": ("a",), "pick": (0, 1)}
+    assert cost.all_off() == cost.cheapest()

@@ -180,6 +180,22 @@ class TestEntropy:
         assert float(policy.entropy(q)) == pytest.approx(expected, abs=1e-6)
         assert float(policy.entropy(q, "half")) == pytest.approx(expected, abs=1e-6)
 
+    def test_a_conditional_choice_counts_as_often_as_it_is_active(self, enumerated) -> None:
+        """H of the architectures themselves, by enumeration."""
+
+        def tree(choose) -> nn.Module:
+            deep = lambda: choose.subset("bits", {"a": nn.ReLU, "b": leaf}, empty=nn.Identity)  # noqa: E731
+            leaf = lambda: choose.op("leaf", {"x": nn.ReLU, "y": nn.Tanh, "z": nn.Identity})  # noqa: E731
+            return choose.op("top", {"deep": deep, "flat": nn.Identity})
+
+        space = Space(tree)
+        policy = CodePolicy(space)
+        q = policy.probabilities(logits_of(space).double())
+        codes, weights = enumerated(space, q[0])
+        _, same = codes.unique(dim=0, return_inverse=True)
+        p = torch.zeros(int(same.max()) + 1, dtype=torch.float64).index_add_(0, same, weights)
+        assert float(policy.entropy(q)) == pytest.approx(float(-(p * p.log()).sum()))
+
 
 class TestInformation:
     """Mutual information between image and option: Σ [H(mean q) − mean H(q)]."""

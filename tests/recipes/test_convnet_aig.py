@@ -10,7 +10,7 @@ import pytest
 from archipel.cost import Device
 from archipel.recipes.convnet_aig import PRESETS, Settings, run
 from archipel.recipes.convnet_aig.settings import Inference
-from archipel.recipes.instanas.settings import Jobs, Latency
+from archipel.recipes.settings import Jobs, Latency
 from archipel.recipes.skipping.settings import Controls, Network
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder

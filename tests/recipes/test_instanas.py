@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from archipel.cost import Device, LatencyTable
 from archipel.errors import OptionError, TableError
 from archipel.instance.options import SearchOptions
 from archipel.nn import ConvBN, Residual, Zero, batch_norm2d, conv2d, linear
-from archipel.recipes.instanas import PRESETS, open_space, preset_for, run
+from archipel.progress import SILENT
+from archipel.recipes import skipping
+from archipel.recipes.instanas import PRESETS, Request, open_space, prepare, preset_for, run
 from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
 from archipel.sharing.policies import KeepSchedule
 from archipel.space import Space
+from archipel.spaces import instanas
 from archipel.tasks import Classification, load
 
 DEVICE = Device("cpu", 1)
@@ -473,15 +477,96 @@ class TestOwnSpaces:
         space = little_task().space(self.ops)
         result = execute(tmp_path, arithmetic_table(space, DEVICE), function=self.ops, settings=self.QUICK, seeds=1)
         kinds = {point["kind"] for point in result["points"]}
-        assert kinds == {"instanas", "static_child", "mobilenet_v2"}  # no union, and no keep probability
+        assert kinds == {"instanas", "static_child", "dearest_child", "random_policy", "mobilenet_v2"}
         assert result["space"]["size"] == "9"
 
     def test_value_choices_and_a_table_measured_here(self, tmp_path: Path) -> None:
         """More layers can occur (18 of the second alone) than there are networks that the table is made with (16)."""
         result = execute(tmp_path, None, function=self.values, settings=self.QUICK, seeds=1)
         kinds = {point["kind"] for point in result["points"]}
-        assert kinds == {"instanas", "static_child", "random_policy", "mobilenet_v2"}
+        assert kinds == {"instanas", "static_child", "dearest_child", "random_policy", "mobilenet_v2"}
         assert all(point["madds"]["mean"] > 0 for point in result["points"])
+        latency = {(p["kind"], p["name"]): p["table_ms"]["mean"] for p in result["points"]}
+        variants = [name for kind, name in latency if kind == "dearest_child"]
+        assert all(latency["dearest_child", name] <= latency["instanas", name] * 2 for name in variants)
+
+    def test_inputs_choices(self, arithmetic_table, tmp_path: Path) -> None:
+        class Cell(nn.Module):
+            def __init__(self, node: nn.Module) -> None:
+                super().__init__()
+                self.first, self.second, self.node = ConvBN(8, 8), ConvBN(8, 8, 3), node
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                first = self.first(x)
+                return self.node([x, first, self.second(first)])
+
+        def cells(choose, *, classes: int, channels: int) -> nn.Module:
+            edges = [lambda: ConvBN(8, 8), nn.Identity, nn.Identity]
+            body = [Cell(choose.inputs(f"node{i}", edges, k=2)) for i in range(2)]
+            head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
+            return nn.Sequential(ConvBN(channels, 8, 3, stride=2), *body, *head)
+
+        table = arithmetic_table(little_task().space(cells), DEVICE)
+        result = execute(tmp_path, table, function=cells, settings=self.QUICK, seeds=1)
+        assert {"instanas", "random_policy", "dearest_child"} <= {point["kind"] for point in result["points"]}
+
+
+class TestBaselines:
+    """`--baselines all|static|none`."""
+
+    QUICK = replace(TestOwnSpaces.QUICK, finetuning=replace(TestOwnSpaces.QUICK.finetuning, variants=1))
+
+    def test_none_leaves_the_search_alone(self, table: LatencyTable, tmp_path: Path) -> None:
+        settings = replace(self.QUICK, baselines=replace(SMALL.baselines, which="none"))
+        result = execute(tmp_path, table, settings=settings, seeds=1)
+        assert {point["kind"] for point in result["points"]} == {"instanas"}
+        assert "was worth" in result["awareness"]["sentence"]
+
+    @pytest.fixture
+    def everything(self, monkeypatch: pytest.MonkeyPatch, arithmetic_table) -> Settings:
+        def build(space: Space, device: Device, **_: Any) -> LatencyTable:
+            return replace(arithmetic_table(space, device), controller_ms=None)
+
+        monkeypatch.setattr(skipping.study, "build", build)
+        return replace(self.QUICK, baselines=Baselines("all", "resnet_flat", (0.25,), 2, 1, 2, 0))
+
+    def test_all_of_them_stand_in_one_table(self, everything: Settings, table: LatencyTable, tmp_path: Path) -> None:
+        """Also killed in the middle of each other method, and gone on with: then nothing is trained twice."""
+        met, trained = list[str](), list[str]()
+        mark_done = RunFolder.mark_done
+
+        def dying(folder: RunFolder, stage: str, result: Any) -> dict[str, Any]:
+            if folder.path.name in ("blockdrop", "convnet_aig"):
+                if folder.path.name not in met and stage.startswith(("joint", "gates")):
+                    met.append(folder.path.name)
+                    raise KeyboardInterrupt
+                trained.append(f"{folder.path.name}/{stage}")
+            return mark_done(folder, stage, result)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RunFolder, "mark_done", dying)
+            for _ in range(3):
+                with suppress(KeyboardInterrupt):
+                    result = execute(tmp_path, table, settings=everything, seeds=1)
+        assert met == ["blockdrop", "convnet_aig"]
+        assert len(trained) == len(set(trained))
+        points = {(point["kind"], point["name"]): point for point in result["points"]}
+        variants = {("blockdrop", f"gamma {g:g}") for g in (2, 5)} | {
+            ("convnet_aig", f"target {t:g}") for t in (0.4, 0.6)
+        }
+        assert variants <= points.keys()
+        for key in variants:
+            wanted = ("accuracy", "table_ms", "measured_ms", "batch_ms", "madds", "distinct_share")
+            assert all(is_figure(points[key][name]) and points[key][name] for name in wanted)
+            assert points[key]["accuracy"]["values"] == points[key]["accuracy"]["values"][:1]
+        assert [kind for kind, _ in points][0] == "instanas"  # noqa: RUF015
+        assert not list((tmp_path / "checkpoints").glob("test-*"))
+
+    def test_a_network_with_nothing_to_leave_out_is_refused_before_anything(self) -> None:
+        settings = replace(self.QUICK, baselines=replace(SMALL.baselines, which="all"))
+        words = r"baselines.skipping is mobilenet_v2_drop, which has 2 layers .* give baselines.skipping resnet_flat"
+        with pytest.raises(OptionError, match=words):
+            prepare(Request(threads=1), settings, little_task(), instanas, SILENT, measured=False)
 
 
 class TestPresets:

@@ -23,7 +23,7 @@ from archipel.nn import ConvBN, Residual, Zero
 from archipel.progress import SILENT
 from archipel.recipes import METHODS, blockdrop, convnet_aig
 from archipel.recipes.blockdrop.settings import Backbone
-from archipel.recipes.instanas.settings import Jobs, Latency
+from archipel.recipes.settings import Jobs, Latency
 from archipel.recipes.skipping.outcome import awareness_of
 from archipel.recipes.skipping.settings import Controls, Network
 from archipel.recipes.study import open_space

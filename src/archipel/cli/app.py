@@ -72,6 +72,11 @@ _SHORT = {"--baselines": "--baselines.which"}
 """A group's own name stands for its first setting; Cyclopts takes that, or the group's other settings, not both."""
 
 
+def _spelt_out(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{_SHORT.get(name, name)}{equals}{value}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     return execute(app, sys.argv[1:] if arguments is None else arguments)
@@ -79,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def execute(program: App, arguments: Sequence[str]) -> int:
     """Call `program`; what a caller can mend, or a disk or a person stopped, ends as one line on stderr."""
-    arguments = [_SHORT.get(word, word) for word in arguments]
+    arguments = [_spelt_out(word) for word in arguments]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a "±" must not fail on an old terminal

@@ -323,8 +323,8 @@ def _by_key(parts: Sequence[Measured], nursery: Nursery, scheme: Scheme) -> dict
     """Key → its milliseconds in each network that holds it (of one occurrence, where it occurs several times)."""
     samples: dict[str, list[float]] = defaultdict(list)
     for child in parts:
-        parts = parts_of(nursery.space, child.architecture, nursery.input_shape, scheme)
-        times = Counter(key for _, key in parts)
+        entries = parts_of(nursery.space, child.architecture, nursery.input_shape, scheme)
+        times = Counter(key for _, key in entries)
         for key, ms in child.units.items():
             samples[key].append(ms / max(times[key], 1))
     return dict(samples)

@@ -40,6 +40,8 @@ class Part:
     module: nn.Module
     shape: tuple[int, ...]
     """Of what reaches it, batch included."""
+    path: str = ""
+    """Where it stands, of a block."""
 
     @cached_property
     def key(self) -> str:
@@ -95,7 +97,7 @@ def blocks_of(child: nn.Module, example: Tensor) -> list[Part]:
     """
     paths = [path for name, module in child.named_children() for path in _blocks(name, module)]
     shapes = _shapes(child, paths, example)
-    return [Part(child.get_submodule(path), shapes[path]) for path in paths if path in shapes]
+    return [Part(child.get_submodule(path), shapes[path], path) for path in paths if path in shapes]
 
 
 def _blocks(path: str, module: nn.Module) -> list[str]:

@@ -6,10 +6,11 @@ an entry of its own that callers add where one runs. `D` is the number of code c
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from archipel.architecture import Architecture
 from archipel.cost.calibration import Calibration
 from archipel.cost.device import Device
 from archipel.cost.fidelity import Fidelity
-from archipel.cost.units import Scheme, columns_of, keys_of
+from archipel.cost.layer_sum import LayerSum
+from archipel.cost.units import BASE, Scheme, columns_of, parts_of
 from archipel.errors import TableError
 from archipel.space import Space
 
@@ -77,7 +79,7 @@ class LatencyTable:
     """One pass of a batch through the controller; in no prediction of this table."""
     beside: Mapping[str, float] = field(default_factory=dict, repr=False)
     """Whole networks from outside the space, timed in the table's own time: name → milliseconds a batch."""
-    _keys: dict[Architecture, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _parts: dict[Architecture, list[tuple[str, str]]] = field(default_factory=dict, repr=False, compare=False)
 
     def predict(self, architecture: Architecture) -> float:
         """Milliseconds of one forward pass of a batch, without a controller.
@@ -85,13 +87,49 @@ class LatencyTable:
         Raises:
             TableError: the architecture has a part that was never measured (`measure_missing` measures it).
         """
+        return sum(self._milliseconds(architecture).values())
+
+    def predict_codes(self, codes: Tensor) -> Tensor:
+        """`predict` of canonical codes `[B, D]`, many at once: `[B]`, float64.
+
+        Raises:
+            TableError: as `predict`.
+        """
+        if self.scheme == "columns":
+            base, columns = self.linear()
+            return base + codes.cpu().double() @ columns
+        return self._sum(codes)
+
+    def covering(self) -> Iterator[Architecture]:
+        """Architectures that hold every entry that any architecture has, as far as is known what decides a layer; of a
+        space without `value` choices none are needed."""
+        if self.scheme == "columns":
+            return
+        numbers: dict[str, float] = {}
+
+        def numbered(architecture: Architecture) -> dict[str, float]:
+            return {
+                place: float(numbers.setdefault(key, len(numbers) + 1.0)) for place, key in self.parts(architecture)
+            }
+
+        yield from LayerSum(self.space, numbered, seed=self.seed).covering()
+
+    @functools.cached_property
+    def _sum(self) -> LayerSum:
+        return LayerSum(self.space, self._milliseconds, seed=self.seed)
+
+    def _milliseconds(self, architecture: Architecture) -> dict[str, float]:
+        """Of everything that an architecture is the sum of, by where it stands, and of what is always there."""
         missing = self.missing(architecture)
         if missing:
             raise TableError(
                 f"the latency table of space '{self.space.name}' has no entry for {_quoted(missing)}; "
                 "measure it with archipel.cost.measure_missing or build the table again"
             )
-        return self.calibration.predict(sum(self.units[key].ms for key in self.keys(architecture)))
+        found = {BASE: self.calibration.intercept}
+        for place, key in self.parts(architecture):
+            found[place] = found.get(place, 0.0) + self.calibration.slope * self.units[key].ms
+        return found
 
     def interval(self, architecture: Architecture, level: float = 0.9) -> tuple[float, float]:
         """Lowest and highest latency, ms, between which a measurement falls with probability `level`.
@@ -129,9 +167,13 @@ class LatencyTable:
 
     def keys(self, architecture: Architecture) -> list[str]:
         """The entries that add up to an architecture, with repetitions."""
-        if architecture not in self._keys:
-            self._keys[architecture] = keys_of(self.space, architecture, (self.batch, *self.input_shape), self.scheme)
-        return self._keys[architecture]
+        return [key for _, key in self.parts(architecture)]
+
+    def parts(self, architecture: Architecture) -> list[tuple[str, str]]:
+        """What adds up to an architecture: (where it stands, entry)."""
+        if architecture not in self._parts:
+            self._parts[architecture] = parts_of(self.space, architecture, (self.batch, *self.input_shape), self.scheme)
+        return self._parts[architecture]
 
     def missing(self, architecture: Architecture) -> list[str]:
         """The entries of an architecture that the table does not have."""
@@ -207,7 +249,8 @@ class LatencyTable:
             schema = data.get("schema") if isinstance(data, dict) else None
             raise TableError(f"'{path}' is no latency table of schema {SCHEMA} (it says {schema}); build it again")
         try:
-            _must_be("space", path, data["space"], identity_of(space), "give that space")
+            theirs = {**data["space"], "options": _plain(space.completed(data["space"]["options"]))}
+            _must_be("space", path, theirs, identity_of(space), "give that space")
             if device is not None:
                 theirs, ours = data["device"]["fingerprint"], device.fingerprint()
                 _must_be("device", path, theirs, ours, "build one here with 'archipel latency build'")
@@ -244,8 +287,13 @@ class LatencyTable:
 
 def identity_of(space: Space) -> dict[str, Any]:
     """What must be equal for two spaces to share a table."""
-    options = json.loads(json.dumps(space.options, default=str, sort_keys=True))
-    return {"name": space.name, "options": options, "digest": space.digest}
+    return {"name": space.name, "options": _plain(space.completed(space.options)), "digest": space.digest}
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As they come back from a file."""
+    plain: dict[str, Any] = json.loads(json.dumps(options, default=str, sort_keys=True))
+    return plain
 
 
 def _must_be(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.choose import Select, Sum
+from archipel.cost.attribution import ghost
 from archipel.cost.device import Device
 from archipel.cost.isolated import blocks_of
 from archipel.cost.measure import Clock
@@ -31,8 +32,8 @@ __all__ = [
     "Probe",
     "Scheme",
     "columns_of",
-    "keys_of",
     "layers_of",
+    "parts_of",
     "probe",
     "scheme_of",
 ]
@@ -57,20 +58,24 @@ def columns_of(space: Space) -> list[str]:
     return [column(choice.name, option) for choice in space.choices for option in choice.options]
 
 
-def keys_of(space: Space, architecture: Architecture, input_shape: tuple[int, ...], scheme: Scheme) -> list[str]:
-    """The entries of an architecture, with repetitions; found without building it where columns are entries.
+def parts_of(
+    space: Space, architecture: Architecture, input_shape: tuple[int, ...], scheme: Scheme
+) -> list[tuple[str, str]]:
+    """(where it stands, entry) of everything that an architecture is the sum of, with repetitions; found without
+    building it where columns are entries.
 
     Args:
         input_shape: `[B, C, H, W]`; shapes the keys of layers and blocks.
     """
     if scheme == "columns":
         canonical = space.canonical(architecture)
-        return [column(name, option) for name, value in canonical.items() for option in several(value)]
-    child = fold_batch_norm(space.build(architecture).to("meta"))
+        keys = [column(name, option) for name, value in canonical.items() for option in several(value)]
+        return [(key, key) for key in keys]
+    child = fold_batch_norm(ghost(space, space.canonical(architecture)).to("meta"))
     example = torch.empty(input_shape, device="meta")
     if scheme == "blocks":
-        return [part.key for part in blocks_of(child, example)]
-    return [key for _, (key,) in layers_of(child, example)]
+        return [(part.path, part.key) for part in blocks_of(child, example)]
+    return [(path, key) for path, (key,) in layers_of(child, example)]
 
 
 class Probe:

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from archipel.architecture import Architecture
 from archipel.cost.additive import AdditiveCost
+from archipel.sharing.policies import draw_codes
 from archipel.space import Space
 
 __all__ = ["CodeCost"]
 
 ENUMERATED = 1024
 """Largest space with `value` choices whose extremes are found by looking at all of it."""
+SEEN = 1024
+"""Random architectures to which prices are fitted."""
 
 
 class Table(Protocol):
@@ -23,7 +26,7 @@ class Table(Protocol):
     @property
     def batch(self) -> int: ...
 
-    def predict(self, architecture: Architecture) -> float: ...
+    def predict_codes(self, codes: Tensor) -> Tensor: ...
 
     def linear(self) -> tuple[float, Tensor]: ...
 
@@ -32,7 +35,7 @@ class CodeCost:
     """Latency in milliseconds an image, at the table's batch size, of canonical codes `[B, D]`: one product with
     the table's columns.
 
-    Spaces with `value` choices have no such columns; there each distinct architecture is asked for once.
+    Spaces with `value` choices have no such columns; there the table adds up the layers.
 
     Args:
         overhead: milliseconds a batch on top of every architecture (the controller).
@@ -42,11 +45,12 @@ class CodeCost:
         self.space = space
         self.table = table
         self.overhead = overhead / table.batch
-        self._known: dict[Architecture, float] = {}
         self._sum: AdditiveCost | None = None
         if all(choice.kind != "value" for choice in space.choices):
             base, columns = table.linear()
             self._sum = AdditiveCost(space, "latency", "ms", base / table.batch, columns.double() / table.batch)
+        else:
+            self.of(self.first())  # the table learns what its layers depend on: once, before jobs are forked from here
 
     @property
     def fixed(self) -> float:
@@ -58,13 +62,7 @@ class CodeCost:
         """`[B, D]` bool, canonical → `[B]` float64, ms."""
         if self._sum:
             return self.overhead + self._sum(codes)
-        unique, inverse = codes.cpu().unique(dim=0, return_inverse=True)
-        return self.overhead + torch.tensor([self._of(self.space.decode(c)) for c in unique]).double()[inverse]
-
-    def _of(self, architecture: Architecture) -> float:
-        if architecture not in self._known:
-            self._known[architecture] = self.table.predict(architecture) / self.table.batch
-        return self._known[architecture]
+        return self.overhead + self.table.predict_codes(codes) / self.table.batch
 
     def of(self, architecture: Architecture) -> float:
         """Milliseconds of one architecture."""
@@ -88,14 +86,25 @@ class CodeCost:
         return self.space.canonical(values)
 
     def all_off(self) -> Architecture:
-        """Nothing switched on that may be off (T_min of the released program), option 0 where one must be on."""
+        """Nothing switched on that may be off (T_min of the released program), and what is cheapest where one option
+        must be on."""
+        cheapest = self.cheapest()
         values: dict[str, object] = {}
         for choice in self.space.active(values):
-            if choice.kind == "subset":
-                values[choice.name] = choice.options[:1] if choice.empty is None else ()
-            else:
-                values[choice.name] = choice.options[: choice.k] if choice.kind == "inputs" else choice.options[0]
+            may_be_off = choice.kind == "subset" and choice.empty is not None
+            option = choice.options[: choice.k] if choice.takes_several else choice.options[0]
+            values[choice.name] = () if may_be_off else cheapest.get(choice.name, option)
         return self.space.canonical(values)
+
+    def prices(self) -> Tensor:
+        """What each option adds, milliseconds, `[D]`: the columns of the sum, or where latency is no sum over the code
+        those of the sum that is nearest to it on random architectures."""
+        if self._sum:
+            return self._sum.columns
+        codes = draw_codes(self.space, SEEN, 0.5, torch.Generator().manual_seed(0))
+        design = torch.cat([codes.double(), torch.ones(SEEN, 1, dtype=torch.float64)], 1)
+        fitted: Tensor = torch.linalg.lstsq(design, self(codes)[:, None], driver="gelsd").solution
+        return fitted[:-1, 0]
 
     def _extreme(self, *, lowest: bool) -> Architecture:
         if self._sum:
@@ -108,7 +117,8 @@ class CodeCost:
     def _descend(self, sign: float) -> Architecture:
         best = self.first()
         while True:
-            nearest = min(self.space.neighbours(best), key=lambda a: sign * self.of(a), default=best)
-            if sign * self.of(nearest) >= sign * self.of(best):
+            everyone = [best, *self.space.neighbours(best)]
+            latency = sign * self(torch.stack([self.space.encode(architecture) for architecture in everyone]))
+            if int(latency.argmin()) == 0:
                 return best
-            best = nearest
+            best = everyone[int(latency.argmin())]

@@ -103,16 +103,38 @@ class CodePolicy:
         Args:
             q: `[B, D]`.
         """
-        return self.entropy(q.mean(0, keepdim=True)).sum() - self.entropy(q).mean()
+        together = self._entropies(q.mean(0, keepdim=True), "bernoulli").sum()
+        return together - self._entropies(q, "bernoulli").sum(1).mean()
 
     def entropy(self, q: Tensor, form: Entropy = "bernoulli") -> Tensor:
-        """Σ over options, `[B]`. `half` is the released −Σ q log q, which lacks the (1 − q) log(1 − q) of a bit: its
-        maximum lies at q = 1/e, so as a bonus it pushes every bit off."""
+        """Σ over options, `[B]`; those of a conditional choice count as often as it is active. `half` is the released
+        −Σ q log q, which lacks the (1 − q) log(1 − q) of a bit: its maximum lies at q = 1/e, so as a bonus it pushes
+        every bit off."""
+        return (self._entropies(q, form) * self._reach(q)).sum(1)
+
+    def _entropies(self, q: Tensor, form: Entropy) -> Tensor:
+        """Each option's part of the entropy of its choice, `[B, D]`."""
         q = _inside(q)
         h = -(q * q.log())
         if form == "bernoulli":
             h = h - torch.where(self._subset.to(q.device), (1.0 - q) * (-q).log1p(), torch.zeros_like(q))
-        return h.sum(1)
+        return h
+
+    def _reach(self, q: Tensor) -> Tensor:
+        """How likely each column's choice is to be active, `[B, D]`; what stands behind an `inputs` choice counts as
+        if it always were."""
+        if all(choice.parent is None for choice in self.space.choices):
+            return torch.ones_like(q)
+        reached: dict[str | None, Tensor] = {None: torch.ones_like(q[:, 0])}
+        kinds = {choice.name: choice.kind for choice in self.space.choices}
+        for choice in self.space.choices:  # parents first
+            reached[choice.name] = reached[choice.parent]
+            if choice.parent is not None and kinds[choice.parent] != "inputs":
+                options = self._options[choice.parent]
+                opening = q[:, self.space.slices[choice.parent]][:, [options.index(option) for option in choice.when]]
+                is_open = 1.0 - (1.0 - opening).prod(1) if kinds[choice.parent] == "subset" else opening.sum(1)
+                reached[choice.name] = reached[choice.parent] * is_open
+        return torch.cat([reached[c.name][:, None].expand(-1, len(c.options)) for c in self.space.choices], 1)
 
     def _active(self, codes: Tensor) -> Tensor:
         """Which choices of each row are active, `[B, K]`."""

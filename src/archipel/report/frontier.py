@@ -67,8 +67,9 @@ def undominated(points: Sequence[Point], figure: str) -> tuple[list[Point], int]
         Those points, and how many of its own have both numbers.
     """
     both = [(p, a, t) for p in points if (a := p["accuracy"]) and (t := p[figure])]
-    ours = [row for row in both if theme.kind(row[0].kind).ours]
-    rivals = [row for row in both if not theme.kind(row[0].kind).ours]
+    own = theme.own(p.kind for p in points)
+    ours = [row for row in both if row[0].kind == own]
+    rivals = [row for row in both if row[0].kind != own]
     best = [p for p, a, t in ours if not any(b.mean >= a.mean and s.mean <= t.mean for _, b, s in rivals)]
     return best, len(ours)
 

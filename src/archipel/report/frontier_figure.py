@@ -81,7 +81,8 @@ def _draw(view: View, size: tuple[float, float], palette: theme.Palette) -> tupl
 def _fill(ax: Axes, view: View, palette: theme.Palette, *, heading: str = "") -> list[str]:
     """Draw one panel; returns what must be said about it."""
     spots = [(p, t, a) for p in view.points if (t := p[view.figure]) and (a := p["accuracy"])]
-    ours = {i for i, (p, _, _) in enumerate(spots) if theme.kind(p.kind).ours}
+    own = theme.own(p.kind for p in view.points)
+    ours = {i for i, (p, _, _) in enumerate(spots) if p.kind == own}
     x0, x1, out_x, cut_x = _limits([(t.low, t.mean, t.high) for _, t, _ in spots], ours, floor=0.0)
     heights = [(_SCALE * a.low, _SCALE * a.mean, _SCALE * a.high) for _, _, a in spots]
     y0, y1, out_y, cut_y = _limits(heights, ours, floor=0.0, ceiling=100.0)
@@ -126,9 +127,9 @@ def _fill(ax: Axes, view: View, palette: theme.Palette, *, heading: str = "") ->
             y,
             look.marker,
             color=colour,
-            markersize=7 if look.ours else 6,
+            markersize=7 if name == own else 6,
             markeredgewidth=0,
-            zorder=5 if look.ours else 4,
+            zorder=5 if name == own else 4,
         )
         for (t, a), (px, py) in zip(rows, ax.transData.transform(list(zip(x, y, strict=True))), strict=True):
             (left, low), (right, high) = ax.transData.transform([(t.low, _SCALE * a.low), (t.high, _SCALE * a.high)])
@@ -141,7 +142,7 @@ def _fill(ax: Axes, view: View, palette: theme.Palette, *, heading: str = "") ->
             _SCALE * a.mean,
             view.name(p),
             palette[theme.kind(p.kind).colour],
-            "bold" if theme.kind(p.kind).ours else "normal",
+            "bold" if name == own else "normal",
         )
         for name in kinds
         for p, t, a in inside

@@ -47,7 +47,7 @@ def histogram(run: RunFolder) -> theme.Panel | str:
     own: dict[str, list[Point]] = {}
     common: list[Point] = []
     for p in run.points:
-        if p.kind in (run.method, "random_policy") or p["sent_on"] is not None or p["table_ms"] is None:
+        if theme.kind(p.kind).ours or p.kind == "random_policy" or p["sent_on"] is not None or p["table_ms"] is None:
             continue
         if short_name(p) in names:
             own.setdefault(short_name(p), []).append(p)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ __all__ = [
     "css",
     "figure",
     "kind",
+    "own",
     "page_svg",
     "pixels",
     "plain_svg",
@@ -60,6 +61,7 @@ LIGHT: dict[str, str] = {
     "static_child": "#007f60",
     "child_cascade": "#6b7a00",
     "static_union": "#a5487f",
+    "dearest_child": "#a5487f",
     "random_policy": "#6f7780",
     "random_architecture": "#6f7780",
     "o0": "#0a66b0",
@@ -90,6 +92,7 @@ DARK: dict[str, str] = {
     "static_child": "#35c49a",
     "child_cascade": "#b5c832",
     "static_union": "#e08fbe",
+    "dearest_child": "#e08fbe",
     "random_policy": "#949ea9",
     "random_architecture": "#949ea9",
     "o0": "#4b9fe6",
@@ -126,7 +129,7 @@ class Kind:
     noun: str = ""
     """What one of them is called in a sentence; without one, sentences leave them out."""
     ours: bool = False
-    """Whether it is what the run was for; all others are baselines."""
+    """Whether a run can be for it; of those that a run has, it was for the first (`own`), all others are baselines."""
     joined: bool = False
 
     @property
@@ -148,6 +151,7 @@ KINDS: dict[str, Kind] = {
         Kind("static_child", "static child", "^", "M6 1.2 11 10.4H1Z"),
         Kind("child_cascade", "child cascade", "v", "M6 10.8 1 1.6h10Z", joined=True),
         Kind("static_union", "static union", "D", "M6 .8 11.2 6 6 11.2 .8 6Z"),
+        Kind("dearest_child", "dearest child", "D", "M6 .8 11.2 6 6 11.2 .8 6Z"),
         Kind("random_policy", "random policy", "X", _CROSS),
         Kind("random_architecture", "random architecture", "X", _CROSS),
     )
@@ -168,6 +172,11 @@ class Panel:
 def kind(name: str) -> Kind:
     """The look of a kind of point; a kind unknown here gets a grey plus and its own name."""
     return KINDS.get(name) or Kind(name, name.replace("_", " "), "P", _PLUS)
+
+
+def own(kinds: Iterable[str]) -> str | None:
+    """Of the kinds of a run's points, in their order, the one that the run was for."""
+    return next((name for name in kinds if kind(name).ours), None)
 
 
 def ramp(share: float) -> str:

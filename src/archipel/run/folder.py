@@ -120,6 +120,11 @@ class RunFolder:
         folder._sweep()
         return folder
 
+    def part(self, name: str) -> RunFolder:
+        """A folder inside it with stages and checkpoints of its own, under this run's lock and configuration."""
+        head = {"schema": _SCHEMA, "command": self.command, "started": self.started}
+        return RunFolder(self.path / name, {"archipel": head, **self.config}, None)
+
     def discard(self) -> None:
         """Remove the folder and all in it: for a run that failed before it made anything."""
         shutil.rmtree(self.path)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from archipel.errors import OptionError
 from archipel.instance.dropping import Curriculum, Joint
-from archipel.recipes.instanas.settings import Jobs, Latency
+from archipel.recipes.settings import Jobs, Latency
 from archipel.recipes.skipping.settings import Controls, Network
 from archipel.sharing.training import Optimisation
 

@@ -56,18 +56,22 @@ class Stages:
     study: Study
     table: LatencyTable
     seeds: int
+    controlled: bool = True
+    """Whether every variant gets controls of its own."""
 
     @property
     def weight(self) -> float:
         """Of all jobs, those not yet opened included: rough epochs of the network."""
         settings = self.study.settings
         variants = len(settings.joint.penalties) * self._variant_weight
-        opened = settings.controls.epochs + 0.5 * settings.curriculum.epochs + variants
+        whole = settings.controls.epochs if self.controlled else 0
+        opened = whole + 0.5 * settings.curriculum.epochs + variants
         return float(settings.backbone.epochs + self.seeds * opened)
 
     @property
     def _variant_weight(self) -> float:
-        return float(2.0 * self.study.settings.joint.epochs + 2.0 * self.study.settings.controls.epochs)
+        controls = self.study.settings.controls.epochs if self.controlled else 0
+        return float(2.0 * self.study.settings.joint.epochs + 2.0 * controls)
 
     def jobs(self) -> list[Job]:
         weight = float(self.study.settings.backbone.epochs)
@@ -104,7 +108,7 @@ class Stages:
         ]
         whole = [
             Job(f"full network, seed {seed}", partial(self._whole, graph, seed), float(settings.controls.epochs))
-            for seed in range(self.seeds)
+            for seed in range(self.seeds if self.controlled else 0)
         ]
         return [*policies, *whole]
 
@@ -166,6 +170,8 @@ class Stages:
 
         study.once(stage, work)
         study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+        if not self.controlled:
+            return
         final.load({"graph": own, "policy": policy})
         loader = study.task.loader("val", 256, device=study.device.torch_device)
         codes = torch.cat([mode_codes(policy, CodePolicy(study.space), batch.inputs) for batch in loader])
@@ -184,7 +190,8 @@ class Stages:
                 study.folder.checkpoint(final_name(METHOD, name, seed)).load({"graph": graph, "policy": policy})
                 network = study.on_device(InstanceNetwork(graph, policy))
                 found.append(Contestant(METHOD, name, seed, network, policy))
-            found += controls_of(study, seed, names, study.cost(self.table, decided=False))
+            if self.controlled:
+                found += controls_of(study, seed, names, study.cost(self.table, decided=False))
         return found
 
     def curves(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from archipel.instance.gated_training import Gating
-from archipel.recipes.instanas.settings import Jobs, Latency
+from archipel.recipes.settings import Jobs, Latency
 from archipel.recipes.skipping.settings import Controls, Network
 
 __all__ = ["PRESETS", "Inference", "Settings", "preset_for"]

@@ -45,6 +45,8 @@ class Stages:
     study: Study
     table: LatencyTable
     seeds: int
+    controlled: bool = True
+    """Whether every variant gets controls of its own."""
 
     @property
     def weight(self) -> float:
@@ -57,14 +59,14 @@ class Stages:
             Job(
                 f"{name_of(target)}, seed {seed}",
                 partial(self._variant, seed, target),
-                float(settings.gating.epochs + 2 * settings.controls.epochs),
+                float(settings.gating.epochs + (2 * settings.controls.epochs if self.controlled else 0)),
             )
             for target in settings.gating.targets
             for seed in range(self.seeds)
         ]
         whole = [
             Job(f"full network, seed {seed}", partial(self._whole, seed), float(settings.gating.epochs))
-            for seed in range(self.seeds)
+            for seed in range(self.seeds if self.controlled else 0)
         ]
         return [*variants, *whole]
 
@@ -98,6 +100,8 @@ class Stages:
 
         study.once(stage, work)
         study.folder.checkpoint(stage).path.unlink(missing_ok=True)
+        if not self.controlled:
+            return
         final.load({"graph": graph, "gates": gates})
         codes = self._validation_codes(study, GatedNetwork(graph, gates), seed)
         budget, static = float(cost(codes).mean()), study.cost(self.table, decided=False)
@@ -126,7 +130,8 @@ class Stages:
                 study.folder.checkpoint(final_name(METHOD, name, seed)).load({"graph": graph, "gates": gates})
                 network = study.on_device(GatedNetwork(graph, gates, generator=self._noise(study, seed)))
                 found.append(Contestant(METHOD, name, seed, network, gates))
-            found += controls_of(study, seed, names, study.cost(self.table, decided=False))
+            if self.controlled:
+                found += controls_of(study, seed, names, study.cost(self.table, decided=False))
         return found
 
     def curves(self) -> dict[str, Any]:

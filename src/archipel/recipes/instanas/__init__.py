@@ -19,12 +19,14 @@ from archipel.recipes import job
 from archipel.recipes.instanas.cascade import cascades
 from archipel.recipes.instanas.judging import contestants, forget_details, test
 from archipel.recipes.instanas.latency import check_target, latency_table
-from archipel.recipes.instanas.outcome import result_of, write_instances
+from archipel.recipes.instanas.outcome import result_of
 from archipel.recipes.instanas.plan import Plan
+from archipel.recipes.instanas.rivals import backbone, rivals
 from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.instanas.timing import time_all
+from archipel.recipes.instances import write_instances
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -64,6 +66,8 @@ def prepare(
     """See `archipel.recipes.job.Recipe`."""
     file = Path(request.table) if request.table is not None and not measured else None
     space = open_space(task, function, settings.network)
+    if settings.baselines.which == "all":
+        backbone(task, space.options.get("macro"), settings)
     device, table = job.open_device(
         request.device, request.threads, file, space=space, batch=settings.latency.batch, progress=progress
     )
@@ -123,7 +127,8 @@ def run(
         measured = latency_table(study)
         routed, static = study.cost(measured, controlled=True), study.cost(measured, controlled=False)
         check_target(routed, target_ms)
-        plan = Plan(study, routed, static, seeds, target_ms)
+        against = rivals(study, seeds)
+        plan = Plan(study, routed, static, seeds, target_ms, against)
         if device.threads > 1:
             pretrained(study)  # alone it may use all threads of the device; as a job it has one
         run_jobs(
@@ -138,7 +143,9 @@ def run(
         for s, found in searches.items():
             everyone += contestants(study, measured, s, found["chosen"], plan.contrasted(found["chosen"]))
         everyone += cascades(study, everyone, workers=plan.workers, target_ms=target_ms)
-        timed = study.once("timing", lambda: time_all(study, everyone))
+        left = [(rival, rival.contestants()) for rival in against]
+        deciding = {one.key: one.network for _, networks in left for one in networks}
+        timed = study.once("timing", lambda: time_all(study, everyone, deciding))
 
         def tested() -> dict[str, Any]:
             rows, details = test(study, everyone, routed=routed, static=static, workers=plan.workers)
@@ -147,9 +154,13 @@ def run(
 
         scores = study.once("test", tested)["rows"]
         forget_details(study)
+        for rival, networks in left:
+            scores |= rival.test(networks, plan.workers)
+    finished = [(one.key, one.kind, one.name, one.seed) for one in everyone]
+    finished += [(one.key, one.kind, one.name, one.seed) for _, networks in left for one in networks]
     rows = {
-        one.key: {"kind": one.kind, "name": one.name, "seed": one.seed, **scores[one.key], **timed.get(one.key, {})}
-        for one in everyone
+        key: {"kind": kind, "name": name, "seed": own, **scores[key], **timed.get(key, {})}
+        for key, kind, name, own in finished
     }
     preset = next((name for name, known in PRESETS.items() if known == settings), "own settings")
     result = result_of(

@@ -10,18 +10,28 @@ from torch import nn
 
 from archipel.cost import LatencyTable, measure_beside
 from archipel.instance.code_cost import CodeCost
-from archipel.instance.controls import best_static_child, candidates, keep_for, static_union
+from archipel.instance.controls import best_static_child, candidates, dearest, static_union
 from archipel.instance.policy import CodePolicy
+from archipel.instance.random_policy import RandomPolicy
 from archipel.instance.search import mode_codes
 from archipel.metagraph import PerInstance
 from archipel.recipes.instanas.stages import final_name, load_candidate
 from archipel.recipes.instanas.study import Study
 from archipel.sharing.batch_norm import recalibrate
-from archipel.sharing.policies import Drawn, draw_codes
+from archipel.sharing.policies import Drawn
 from archipel.sharing.training import train
 from archipel.spaces import mobilenet_v2
 
-__all__ = ["beside_name", "mobilenet", "random_policy", "static_child", "union", "width_name", "with_mobilenets"]
+__all__ = [
+    "beside_name",
+    "mobilenet",
+    "random_policy",
+    "static_child",
+    "union",
+    "upper_stage",
+    "width_name",
+    "with_mobilenets",
+]
 
 
 def width_name(width: float) -> str:
@@ -61,7 +71,7 @@ def mobilenet(study: Study, width: float, seed: int) -> None:
 def with_mobilenets(study: Study, table: LatencyTable) -> LatencyTable:
     """The table with the widths of the sweep beside it, those it lacks timed now."""
     networks = {}
-    for width in study.settings.baselines.widths:
+    for width in study.settings.baselines.sweep:
         if beside_name(width) not in table.beside:
             networks[beside_name(width)] = network = new_mobilenet(study, width)
             recalibrate(network, study.calibration())  # or signals of a fresh network would shrink to denormals
@@ -88,13 +98,17 @@ def static_child(
         codes = validation_codes(study, controller)
         budget = float(routed(codes).mean())
         chance = torch.Generator().manual_seed(study.seed_of(stage))
-        pool = candidates(graph, static, budget, codes, count=study.settings.baselines.pool, generator=chance)
-        with study.progress.bar(f"static children as fast as {name}, seed {seed}", len(pool)) as bar:
+        count = study.settings.baselines.pool
+        pool = candidates(static, budget, codes, count=count - count // 2, generator=chance)
+        with study.progress.bar(f"static children as fast as {name}, seed {seed}", len(pool) + count // 2) as bar:
             best, score = best_static_child(
                 graph,
                 study.task,
                 pool,
                 calibration=lambda: study.task.calibration(1, 256, device=study.device.torch_device),
+                fits=lambda child: static.of(child) <= budget,
+                steps=count // 2,
+                seed=study.seed_of(stage),
                 device=study.device.torch_device,
                 advance=bar.advance,
             )
@@ -111,22 +125,28 @@ def static_child(
 
 
 def union(study: Study, seed: int, name: str, choice: int, *, static: CodeCost) -> dict[str, Any]:
-    """The static child with every option that the variant uses for any validation image."""
-    stage = f"static-union-{seed}-{name}"
+    """The static child with every option that the variant uses for any validation image; in a space that has none
+    (`Study.upper`) the slowest that it uses for any."""
+    stage = upper_stage(study, seed, name)
 
     def work() -> dict[str, Any]:
         graph, controller = load_candidate(study, seed, choice)
-        architecture = study.space.decode(static_union(validation_codes(study, controller)))
+        codes = validation_codes(study, controller)
+        code = static_union(codes) if study.upper == "static_union" else dearest(codes, static)
+        architecture = study.space.decode(code)
         child = study.on_device(graph.extract(architecture))
-        study.train_plain(
-            child, study.settings.finetuning, title=f"fine-tuning union of {name}, seed {seed}", stage=stage
-        )
-        study.folder.checkpoint(final_name("static_union", name, seed)).save({"network": child}, {})
+        title = f"fine-tuning {study.upper.replace('_', ' ')} of {name}, seed {seed}"
+        study.train_plain(child, study.settings.finetuning, title=title, stage=stage)
+        study.folder.checkpoint(final_name(study.upper, name, seed)).save({"network": child}, {})
         return {"architecture": architecture.to_json(), "table_ms": static.of(architecture)}
 
     done = study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
     return done
+
+
+def upper_stage(study: Study, seed: int, name: str) -> str:
+    return f"{study.upper.replace('_', '-')}-{seed}-{name}"
 
 
 def random_policy(
@@ -138,10 +158,10 @@ def random_policy(
     def work() -> dict[str, Any]:
         graph, controller = load_candidate(study, seed, choice)
         target = float(routed(validation_codes(study, controller)).mean())
-        keep = keep_for(graph, static, target, torch.Generator().manual_seed(study.seed_of(stage)))
+        policy = RandomPolicy.costing(static, target, torch.Generator().manual_seed(study.seed_of(stage)))
 
         def draw(inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-            return draw_codes(study.space, len(inputs), keep, generator)
+            return policy.draw(len(inputs), generator)
 
         train(
             graph,
@@ -157,7 +177,7 @@ def random_policy(
         chance = torch.Generator().manual_seed(study.seed_of(stage, "batch norm"))
         recalibrate(graph, study.calibration(), lambda inputs: PerInstance(draw(inputs, chance)))
         study.folder.checkpoint(final_name("random_policy", name, seed)).save({"graph": graph}, {})
-        return {"keep": keep}
+        return {"logits": policy.logits.tolist()}
 
     done = study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)

@@ -19,14 +19,14 @@ from archipel.instance.code_cost import CodeCost
 from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controls import shuffled
 from archipel.instance.policy import CodePolicy
+from archipel.instance.random_policy import RandomPolicy
 from archipel.instance.search import mode_codes
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.progress import Progress
-from archipel.recipes.instanas.controls import beside_name, new_mobilenet, width_name
+from archipel.recipes.instanas.controls import beside_name, new_mobilenet, upper_stage, width_name
 from archipel.recipes.instanas.stages import ALL, final_name, load_conditioned, target_of
 from archipel.recipes.instanas.study import Study
 from archipel.run.jobs import Job, run_jobs
-from archipel.sharing.policies import draw_codes
 from archipel.tasks.task import Batch
 
 __all__ = ["Contestant", "contestants", "forget_details", "test"]
@@ -42,8 +42,8 @@ class Contestant:
     network: nn.Module
     """A plain network, the meta-graph, or a cascade."""
     controller: nn.Module | None = None
-    keep: float | None = None
-    """Of a random policy: probability of each option."""
+    chance: RandomPolicy | None = None
+    """Of a random policy: what draws its architectures."""
     table_ms: float | None = None
     """Known beforehand for static networks."""
     parts: Sequence[Contestant] = ()
@@ -73,16 +73,15 @@ def contestants(
 
     for name, (graph, controller) in _variants(study, seed, chosen).items():
         found.append(Contestant("instanas", name, seed, graph, controller))
-        static("static_child", name, f"static-child-{seed}-{name}")
-        if name in contrasted and study.has_union:
-            static("static_union", name, f"static-union-{seed}-{name}")
-        if name in contrasted and study.has_random_policy:
-            done = study.folder.stage_done(f"random-policy-{seed}-{name}")
-            assert done is not None
+        if study.settings.baselines.any:
+            static("static_child", name, f"static-child-{seed}-{name}")
+        if name in contrasted:
+            static(study.upper, name, upper_stage(study, seed, name))
+            chance = RandomPolicy(study.space, study.done(f"random-policy-{seed}-{name}")["logits"])
             graph = study.on_device(MetaGraph(study.space))
-            found.append(Contestant("random_policy", name, seed, graph, keep=done["keep"]))
+            found.append(Contestant("random_policy", name, seed, graph, chance=chance))
             study.folder.checkpoint(found[-1].key).load({"graph": graph})
-    for width in study.settings.baselines.widths:
+    for width in study.settings.baselines.sweep:
         network = new_mobilenet(study, width)
         ms = table.beside[beside_name(width)] / table.batch
         found.append(Contestant("mobilenet_v2", width_name(width), seed, network, table_ms=ms))
@@ -187,8 +186,8 @@ class _Judge:
             output, stage, ms = one.network.answer(batch.inputs)
             self.seen.setdefault("stage", []).append(stage.cpu())
             self.seen.setdefault("ms", []).append(ms.cpu())
-        elif one.keep is not None:
-            codes = draw_codes(self.study.space, len(batch.inputs), one.keep, self.chance)
+        elif one.chance is not None:
+            codes = one.chance.draw(len(batch.inputs), self.chance)
             output = one.network(batch.inputs, PerInstance(codes))
             self.seen.setdefault("codes", []).append(codes)
         else:

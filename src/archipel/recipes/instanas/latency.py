@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archipel.architecture import Architecture
-from archipel.cost import LatencyTable, TableSettings, build, measure_controller, measure_missing, spread_sample
+from archipel.cost import LatencyTable, TableSettings, build, measure_controller, measure_missing
 from archipel.errors import OptionError
 from archipel.instance.code_cost import CodeCost
 from archipel.recipes.instanas.controls import with_mobilenets
 from archipel.recipes.instanas.study import Study
-from archipel.space import Space
 
 __all__ = ["check_target", "latency_table"]
 
@@ -38,8 +34,7 @@ def latency_table(study: Study) -> LatencyTable:
                 progress=study.progress,
             )
         if any(choice.kind == "value" for choice in study.space.choices):  # one entry a layer, of any size it can have
-            anything = _many(study.space, study.seed_of("entries"))
-            table = measure_missing(table, study.device, anything, seed=study.seed_of("latency"))
+            table = measure_missing(table, study.device, table.covering(), seed=study.seed_of("latency"))
         if table.controller_ms is None:
             table = measure_controller(table, study.device, study.new_controller(0), seed=study.seed_of("controller"))
         table = with_mobilenets(study, table)
@@ -49,17 +44,6 @@ def latency_table(study: Study) -> LatencyTable:
 
     study.once("latency", work)
     return LatencyTable.load(path, space=study.space, device=study.device, batch=options.batch)
-
-
-def _many(space: Space, seed: int) -> Iterator[Architecture]:
-    """All architectures of a small space; of a large one enough to meet almost every layer it can hold."""
-    chance = random.Random(seed)
-    if space.size <= 1024:
-        yield from space
-    else:
-        for _ in range(512):
-            yield space.sample(chance)
-            yield spread_sample(space, chance)
 
 
 def check_target(cost: CodeCost, target_ms: float | None) -> None:

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from archipel.cost import LatencyTable
-from archipel.recipes import study as common
 from archipel.recipes.instanas.cascade import chosen_cascades
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.result import figure, heading, point
 
-__all__ = ["result_of", "write_instances"]
+__all__ = ["result_of"]
 
 KINDS = (
     "instanas",
     "static_child",
     "child_cascade",
     "static_union",
+    "dearest_child",
     "random_policy",
     "mobilenet_v2",
     "mobilenet_cascade",
+    "blockdrop",
+    "convnet_aig",
 )
-PICTURES = 2000
 
 
 def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -44,16 +42,17 @@ def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str,
 
 def _note(kind: str, made: Sequence[Mapping[str, Any]]) -> str | None:
     """Which two networks the cascades of a kind are made of, seeds with the same two named together."""
-    seeds: dict[tuple[str, str], list[int]] = {}
+    seeds: dict[tuple[str, str, bool], list[int]] = {}
     for row in made:
         if row["kind"] == kind:
-            seeds.setdefault(tuple(row["networks"]), []).append(row["seed"])
+            seeds.setdefault((*row["networks"], row["committee"]), []).append(row["seed"])
     if not seeds:
         return None
     told = [
         f"{first} answers, what it is unsure of goes on to {second}"
+        + (", and both answer together" if committee else "")
         + (f" ({'seed' if len(own) == 1 else 'seeds'} {', '.join(map(str, own))})" if len(seeds) > 1 else "")
-        for (first, second), own in seeds.items()
+        for (first, second, committee), own in seeds.items()
     ]
     return "; ".join(told)
 
@@ -165,36 +164,3 @@ def _chosen(done: Mapping[str, Any]) -> dict[str, Any]:
     asked = _columns(done["choices"])
     del asked["epoch"]
     return {"targets": {name: asked["target_ms"][choice] for name, choice in done["chosen"].items()}, "asked": asked}
-
-
-def write_instances(study: common.Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """`architectures.csv`: one row per test image and variant of the first seed; `instances.safetensors`: pictures
-    and controller probabilities of at most 2,000 of them."""
-    classes = study.task.spec.classes
-    rows = []
-    for name, detail in details.items():
-        for i in range(len(detail["index"])):
-            label, predicted = int(detail["label"][i]), int(detail["predicted"][i])
-            rows.append(
-                (
-                    name,
-                    int(detail["index"][i]),
-                    classes[label],
-                    classes[predicted],
-                    int(label == predicted),
-                    f"{float(detail['latency_ms'][i]):.6g}",
-                    "".join("1" if bit else "0" for bit in detail["codes"][i].tolist()),
-                )
-            )
-    columns: Sequence[str] = ("variant", "index", "label", "predicted", "correct", "latency_ms", "architecture")
-    study.folder.write_csv("architectures.csv", columns, rows)
-    if not details:
-        return
-    first = next(iter(details.values()))
-    shown = min(PICTURES, len(first["index"]))
-    index = first["index"][:shown]
-    images = torch.stack([torch.from_numpy(study.task.image("test", int(i))) for i in index])
-    tensors = {"index": index, "label": first["label"][:shown], "images": images}
-    for name, detail in details.items():
-        tensors[f"probabilities/{name}"] = detail["probabilities"][:shown].float().contiguous()
-    study.folder.write_tensors("instances.safetensors", tensors)

@@ -4,7 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +12,7 @@ from archipel.instance.code_cost import CodeCost
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
 from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
+from archipel.recipes.instanas.rivals import Rival
 from archipel.recipes.instanas.stages import fine_tune_all, fine_tune_variant, pretrained, search
 from archipel.recipes.instanas.study import Study
 from archipel.run.jobs import Job
@@ -28,6 +29,7 @@ class Plan:
     static: CodeCost
     seeds: int
     target_ms: float | None
+    rivals: Sequence[Rival] = ()
 
     @property
     def workers(self) -> int:
@@ -44,7 +46,8 @@ class Plan:
         opened = self._search_weight + settings.finetuning.variants * self._variant_weight
         if settings.search.conditioned:
             opened += self._tuning_weight
-        return sum(job.weight for job in self.jobs()) + self.seeds * opened
+        rivals = sum(rival.weight - sum(job.weight for job in rival.jobs()) for rival in self.rivals)  # not yet open
+        return sum(job.weight for job in self.jobs()) + self.seeds * opened + rivals
 
     @property
     def _search_weight(self) -> float:
@@ -58,7 +61,7 @@ class Plan:
     def _variant_weight(self) -> float:
         """With its controls; of a conditioned search, the controls alone."""
         own = 0.0 if self.study.settings.search.conditioned else self._tuning_weight
-        return own + 2.0 * self.study.settings.finetuning.epochs
+        return own + (2.0 * self.study.settings.finetuning.epochs if self.study.settings.baselines.any else 0.0)
 
     def jobs(self) -> list[Job]:
         """What can begin at once: the long chain first, so that both cores end at about the same time."""
@@ -67,10 +70,10 @@ class Plan:
         first = Job("pre-training", self._pretrain, settings.pretraining.epochs, self._searches)
         sweep = [
             Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * epochs)
-            for width in sorted(settings.baselines.widths, reverse=True)
+            for width in sorted(settings.baselines.sweep, reverse=True)
             for seed in range(self.seeds)
         ]
-        return [first, *sweep]
+        return [first, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
 
     def _pretrain(self, progress: Progress) -> None:
         pretrained(self.study.reporting_to(progress))
@@ -112,10 +115,10 @@ class Plan:
         study = self.study.reporting_to(progress)
         if not study.settings.search.conditioned:
             fine_tune_variant(study, seed, name, choice)
-        static_child(study, seed, name, choice, routed=self.routed, static=self.static)
-        if is_contrasted and study.has_random_policy:
+        if study.settings.baselines.any:
+            static_child(study, seed, name, choice, routed=self.routed, static=self.static)
+        if is_contrasted:
             random_policy(study, seed, name, choice, routed=self.routed, static=self.static)
-        if is_contrasted and study.has_union:
             union(study, seed, name, choice, static=self.static)
 
     def _mobilenet(self, width: float, seed: int, progress: Progress) -> None:
@@ -123,7 +126,8 @@ class Plan:
 
     def contrasted(self, names: Iterable[str]) -> list[str]:
         """The variants also compared with their union and with random policies: spread evenly, ends first."""
-        names, count = list(names), self.study.settings.baselines.contrasted
+        baselines = self.study.settings.baselines
+        names, count = list(names), baselines.contrasted if baselines.any else 0
         if count >= len(names):
             return names
         if count < 2:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from archipel.cost import TableSettings
 from archipel.errors import OptionError
 from archipel.instance.options import SearchOptions
+from archipel.recipes.settings import Jobs, Latency
 from archipel.sharing.training import Optimisation
 
 __all__ = ["PRESETS", "Baselines", "Finetuning", "Jobs", "Latency", "Network", "Pretraining", "Settings", "preset_for"]
@@ -86,6 +86,12 @@ class Finetuning(Optimisation):
 class Baselines:
     """What the result is compared with."""
 
+    which: Literal["all", "static", "none"] = "static"
+    """`static`: static and random networks, and cascades of them; `all`: also BlockDrop and ConvNet-AIG; `none`: only
+    the search. On the command line also --baselines all."""
+    skipping: Literal["mobilenet_v2_drop", "resnet_flat"] = "mobilenet_v2_drop"
+    """Network in which BlockDrop and ConvNet-AIG leave out layers, as wide as the widest of `widths`; trained for as
+    many epochs as all stages together."""
     widths: tuple[float, ...] = (0.25, 0.5, 1.0)
     """MobileNetV2, trained from scratch for as many epochs as all stages together."""
     pool: int = 16
@@ -98,35 +104,18 @@ class Baselines:
     """Points of each confidence cascade, in which a cheap network answers and the images it is unsure of go on to a
     dearer one: of two MobileNetV2 widths, and of two static children. Nothing is trained for them; 0: none."""
 
+    @property
+    def any(self) -> bool:
+        return self.which != "none"
+
+    @property
+    def sweep(self) -> tuple[float, ...]:
+        """Widths of MobileNetV2 that are trained."""
+        return self.widths if self.any else ()
+
     def __post_init__(self) -> None:
         if not 0 <= self.cascades <= 25:  # one letter each, and one for a target latency's
             raise OptionError(f"baselines.cascades is {self.cascades}; give 0 to 25")
-
-
-@dataclass(frozen=True)
-class Latency(TableSettings):
-    """The latency table, and the measurements of whole networks at the end."""
-
-    batch: int = 1
-    """Images in a pass: part of the table."""
-    throughput_batch: int = 128
-    """Batch at which throughput is measured too."""
-    images: int = 12
-    """Different images over which latency at batch 1 is averaged."""
-    final_rounds: int = 20
-    """Interleaved passes of every final network."""
-
-
-@dataclass(frozen=True)
-class Jobs:
-    """How the seeds, variants and baselines share the machine."""
-
-    workers: int = 0
-    """Processes side by side, one thread each; 0: one per core on a CPU, one on a GPU. Results do not depend on it."""
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise OptionError(f"jobs.workers is {self.workers}; give 1 or more, or 0 for one per core")
 
 
 @dataclass(frozen=True)
@@ -156,7 +145,7 @@ PRESETS: dict[str, Settings] = {
         search=SearchOptions(epochs=10),
         finetuning=Finetuning(epochs=2, batch=64),
         latency=Latency(seconds=8.0, images=4, final_rounds=8),
-        baselines=Baselines(pool=8, contrasted=2, shuffles=6, cascades=3),
+        baselines=Baselines(skipping="resnet_flat", pool=8, contrasted=2, shuffles=6, cascades=3),
     ),
     "gpu": Settings(
         network=Network(macro=None, width=1.0),

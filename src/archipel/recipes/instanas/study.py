@@ -26,14 +26,10 @@ class Study(study.Study):
     given_table: LatencyTable | None = None
 
     @property
-    def has_union(self) -> bool:
-        """Only where every choice is a subset is there an architecture that holds what several ones hold."""
-        return all(choice.kind == "subset" for choice in self.space.choices)
-
-    @property
-    def has_random_policy(self) -> bool:
-        """Only the options of subsets can be kept with a probability that meets a given latency."""
-        return any(choice.kind == "subset" for choice in self.space.choices)
+    def upper(self) -> str:
+        """What a variant may cost at most if one network is to do for all images: the union of what they use, which
+        there is only where every choice is a subset, or else the dearest child that any of them uses."""
+        return "static_union" if all(choice.kind == "subset" for choice in self.space.choices) else "dearest_child"
 
     def new_graph(self) -> MetaGraph:
         torch.manual_seed(self.seed_of("weights"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from archipel.recipes.instanas.study import Study
 __all__ = ["time_all"]
 
 
-def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
+def time_all(
+    study: Study, everyone: list[Contestant], others: Mapping[str, nn.Module] = MappingProxyType({})
+) -> dict[str, Any]:
     """Wall-clock milliseconds an image, controller included: at batch 1 and at the throughput batch.
 
     Validation images, batch norm folded, everybody in interleaved rounds of one session. At batch 1 a per-instance
@@ -28,6 +31,9 @@ def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
     many images a cascade sends on decides what it takes, and a handful of images, or one batch, may hold
     more or fewer hard ones than there are: so at batch 1 leaving after the first network and going on are timed apart
     and weighted with the shares found on all of `val`, and of the batch as large a share goes on.
+
+    Args:
+        others: networks by key that are ready to be called, timed with them.
     """
     options = study.settings.latency
     images = next(iter(study.task.loader("val", options.throughput_batch, device=study.device.torch_device))).inputs
@@ -54,6 +60,8 @@ def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
             ready = study.device.prepare(one.network)
         calls[f"{one.key}/0"] = partial(each, ready)
         batched[one.key] = partial(ready, images)
+    for key, network in others.items():
+        calls[f"{key}/0"], batched[key] = partial(each, network), partial(network, images)
     chance = random.Random(study.seed_of("timing"))
     progress, rounds = study.progress, options.final_rounds
     one_by_one = measure(calls, study.device, rounds=rounds, rng=chance, progress=progress, title="timing at batch 1")
@@ -65,12 +73,11 @@ def time_all(study: Study, everyone: list[Contestant]) -> dict[str, Any]:
         progress=progress,
         title=f"timing at batch {len(images)}",
     )
-    found = {}
-    for one in everyone:
-        if one.key in batched:
-            ways = one.shares or (1.0,)
-            ms = sum(share * one_by_one[f"{one.key}/{way}"].ms for way, share in enumerate(ways))
-            found[one.key] = {"measured_ms": ms / len(singles), "batch_ms": together[one.key].ms / len(images)}
+    found, shares = {}, {one.key: one.shares or (1.0,) for one in everyone}
+    for key in batched:
+        ways = enumerate(shares.get(key, (1.0,)))
+        ms = sum(share * one_by_one[f"{key}/{way}"].ms for way, share in ways)
+        found[key] = {"measured_ms": ms / len(singles), "batch_ms": together[key].ms / len(images)}
     return found
 
 

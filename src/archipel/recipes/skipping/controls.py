@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from archipel.instance.code_cost import CodeCost
-from archipel.instance.controls import best_static_child, candidates, keep_for
+from archipel.instance.controls import best_static_child, candidates
+from archipel.instance.random_policy import RandomPolicy
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.recipes.skipping.study import Study, final_name, stage_name
 from archipel.sharing.batch_norm import recalibrate
-from archipel.sharing.policies import Drawn, draw_codes
+from archipel.sharing.policies import Drawn
 from archipel.sharing.training import Optimisation, train
 
 __all__ = ["full_network", "random_policy", "static_child"]
@@ -46,13 +47,17 @@ def static_child(
 
     def work() -> dict[str, Any]:
         chance = torch.Generator().manual_seed(study.seed_of(stage))
-        pool = candidates(graph, static, budget_ms, codes, count=study.controls.pool, generator=chance)
-        with study.progress.bar(f"static networks as fast as {name}, seed {seed}", len(pool)) as bar:
+        count = study.controls.pool
+        pool = candidates(static, budget_ms, codes, count=count - count // 2, generator=chance)
+        with study.progress.bar(f"static networks as fast as {name}, seed {seed}", len(pool) + count // 2) as bar:
             best, score = best_static_child(
                 graph,
                 study.task,
                 pool,
                 calibration=lambda: study.task.calibration(1, 256, device=study.device.torch_device),
+                fits=lambda child: static.of(child) <= budget_ms,
+                steps=count // 2,
+                seed=study.seed_of(stage),
                 device=study.device.torch_device,
                 advance=bar.advance,
             )
@@ -75,10 +80,10 @@ def random_policy(study: Study, seed: int, name: str, graph: MetaGraph, *, budge
     stage = stage_name("random-policy", name, seed)
 
     def work() -> dict[str, Any]:
-        keep = keep_for(graph, static, budget_ms, torch.Generator().manual_seed(study.seed_of(stage)))
+        policy = RandomPolicy.costing(static, budget_ms, torch.Generator().manual_seed(study.seed_of(stage)))
 
         def draw(inputs: Tensor, generator: torch.Generator) -> Tensor:
-            return draw_codes(study.space, len(inputs), keep, generator)
+            return policy.draw(len(inputs), generator)
 
         train(
             graph,
@@ -94,7 +99,7 @@ def random_policy(study: Study, seed: int, name: str, graph: MetaGraph, *, budge
         chance = torch.Generator().manual_seed(study.seed_of(stage, "batch norm"))
         recalibrate(graph, study.calibration(), lambda inputs: PerInstance(draw(inputs, chance)))
         study.folder.checkpoint(final_name("random_policy", name, seed)).save({"graph": graph}, {})
-        return {"keep": keep}
+        return {"logits": policy.logits.tolist()}
 
     study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)

@@ -23,11 +23,11 @@ from archipel.instance.code_cost import CodeCost
 from archipel.instance.code_madds import CodeMadds
 from archipel.instance.controls import shuffled
 from archipel.instance.network import InstanceNetwork
+from archipel.instance.random_policy import RandomPolicy
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.progress import Progress
 from archipel.recipes.skipping.study import Study, final_name, stage_name
 from archipel.run.jobs import Job, run_jobs
-from archipel.sharing.policies import draw_codes
 from archipel.tasks.task import Batch
 
 __all__ = ["Contestant", "answer", "controls_of", "forget_details", "test", "time_all"]
@@ -44,8 +44,8 @@ class Contestant:
     """A plain network; the meta-graph of a random policy; or an `InstanceNetwork` or `GatedNetwork`."""
     decider: nn.Module | None = None
     """What picks the blocks, as it was trained, of one that picks them."""
-    keep: float | None = None
-    """Of a random policy: probability of each block."""
+    chance: RandomPolicy | None = None
+    """Of a random policy: what draws its architectures."""
     table_ms: float | None = None
     """Known beforehand for static networks."""
 
@@ -63,8 +63,8 @@ def controls_of(study: Study, seed: int, names: Sequence[str], static: CodeCost)
         found.append(Contestant("static_child", name, seed, child, table_ms=done["table_ms"]))
         study.folder.checkpoint(found[-1].key).load({"network": child})
         graph = study.on_device(MetaGraph(study.space))
-        keep = study.done(stage_name("random-policy", name, seed))["keep"]
-        found.append(Contestant("random_policy", name, seed, graph, keep=keep))
+        chance = RandomPolicy(study.space, study.done(stage_name("random-policy", name, seed))["logits"])
+        found.append(Contestant("random_policy", name, seed, graph, chance=chance))
         study.folder.checkpoint(found[-1].key).load({"graph": graph})
     whole = study.on_device(study.space.build(study.everything))
     found.append(Contestant("full_network", "", seed, whole, table_ms=static.of(study.everything)))
@@ -209,8 +209,8 @@ class _Judge:
                 index=batch.index, label=batch.targets, predicted=output.argmax(1), codes=codes,
                 probabilities=probabilities,
             )  # fmt: skip
-        elif self.one.keep is not None:
-            codes = draw_codes(self.study.space, len(batch.inputs), self.one.keep, self.chance)
+        elif self.one.chance is not None:
+            codes = self.one.chance.draw(len(batch.inputs), self.chance)
             output = network(batch.inputs, PerInstance(codes))
             self._note(codes=codes)
         else:

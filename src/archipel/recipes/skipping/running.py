@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archipel.cost import LatencyTable
-from archipel.recipes.instanas.outcome import write_instances
+from archipel.recipes.instances import write_instances
 from archipel.recipes.skipping.judging import Contestant, forget_details, test, time_all
 from archipel.recipes.skipping.outcome import result_of
 from archipel.recipes.skipping.study import Study

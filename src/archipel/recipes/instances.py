@@ -1,0 +1,47 @@
+"""What a run keeps of single images, for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from archipel.recipes.study import Study
+
+__all__ = ["write_instances"]
+
+PICTURES = 2000
+
+
+def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """`architectures.csv`: one row per test image and variant of the first seed; `instances.safetensors`: pictures
+    and controller probabilities of at most 2,000 of them."""
+    classes = study.task.spec.classes
+    rows = []
+    for name, detail in details.items():
+        for i in range(len(detail["index"])):
+            label, predicted = int(detail["label"][i]), int(detail["predicted"][i])
+            rows.append(
+                (
+                    name,
+                    int(detail["index"][i]),
+                    classes[label],
+                    classes[predicted],
+                    int(label == predicted),
+                    f"{float(detail['latency_ms'][i]):.6g}",
+                    "".join("1" if bit else "0" for bit in detail["codes"][i].tolist()),
+                )
+            )
+    columns: Sequence[str] = ("variant", "index", "label", "predicted", "correct", "latency_ms", "architecture")
+    study.folder.write_csv("architectures.csv", columns, rows)
+    if not details:
+        return
+    first = next(iter(details.values()))
+    shown = min(PICTURES, len(first["index"]))
+    index = first["index"][:shown]
+    images = torch.stack([torch.from_numpy(study.task.image("test", int(i))) for i in index])
+    tensors = {"index": index, "label": first["label"][:shown], "images": images}
+    for name, detail in details.items():
+        tensors[f"probabilities/{name}"] = detail["probabilities"][:shown].float().contiguous()
+    study.folder.write_tensors("instances.safetensors", tensors)
