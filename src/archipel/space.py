@@ -108,6 +108,11 @@ class Space:
             raise SpaceError(f"space '{self.name}' returned {type(module).__name__}; return the network, an nn.Module")
         return module
 
+    def completed(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options, and the function's own defaults of those that are not among them."""
+        parameters = list(inspect.signature(self.function).parameters.values())[1:]
+        return {p.name: p.default for p in parameters if p.default is not p.empty} | dict(options)
+
     def _check_options(self) -> None:
         if not callable(self.function) or isinstance(self.function, nn.Module):
             kind = type(self.function).__name__
