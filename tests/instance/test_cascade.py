@@ -178,6 +178,7 @@ class TestCommittee:
                     committee=committee,
                 )
                 torch.testing.assert_close(found[last], cascade(x))
+                torch.testing.assert_close(found[: last + 1], cascade.every_answer(x))
 
 
 class TestDoubt:

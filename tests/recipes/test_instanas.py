@@ -17,11 +17,12 @@ from torch import nn
 
 from archipel.cost import Device, LatencyTable
 from archipel.errors import OptionError, TableError
+from archipel.instance.executors import EXECUTORS
 from archipel.instance.options import SearchOptions
 from archipel.nn import ConvBN, Residual, Zero, batch_norm2d, conv2d, linear
 from archipel.progress import SILENT
 from archipel.recipes import skipping
-from archipel.recipes.instanas import PRESETS, Request, open_space, prepare, preset_for, run
+from archipel.recipes.instanas import PRESETS, Request, latency, open_space, prepare, preset_for, run
 from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
@@ -141,7 +142,7 @@ class TestResult:
             "accuracy", "table_ms", "measured_ms", "batch_ms", "madds", "distinct_share", "effective_number",
             "varying_bits", "latency_spread", "shuffled_accuracy",
         }  # fmt: skip
-        of_cascades = {"sent_on", "latency_spread"}
+        of_cascades = {"sent_on", "latency_spread", "shuffled_accuracy"}
         assert len(result["points"]) >= 5
         for point in result["points"]:
             assert all(is_figure(point[key]) for key in named & set(point))
@@ -172,6 +173,17 @@ class TestResult:
             if kind == "static_child":
                 # The budget is the mean over validation images, that of the point over test images.
                 assert all(ms <= own * 1.1 for ms, own in zip(values, latency["instanas", name]))
+
+    def test_whatever_decides_by_image_is_shuffled_and_compared_at_equal_accuracy(self, finished) -> None:
+        _, result, _ = finished
+        deciding = {(p["kind"], p["name"]) for p in result["points"] if p.get("shuffled_accuracy")}
+        assert {kind for kind, _ in deciding} == {"instanas", "child_cascade", "mobilenet_cascade"}
+        assert {(row["kind"], row["name"]) for row in result["awareness"]["rows"]} == deciding
+        assert {(row["kind"], row["name"]) for row in result["savings"]} == deciding
+        for row in result["savings"]:
+            reached = [row[f"{clock}_seeds"] for clock in ("measured_ms", "batch_ms")]
+            assert reached[0] == reached[1] <= row["seeds"]  # as accurate or not, whatever the clock
+            assert (row["measured_ms"] is None) == (reached[0] == 0)
 
     def test_cascades_are_made_of_two_networks_of_their_seed(self, finished) -> None:
         """Costs lie between those of the first network alone and of both, as many as it is unsure of added."""
@@ -366,7 +378,8 @@ class TestConditioned:
         assert {name for name in names if name.startswith("final-instanas")} == {"final-instanas-all-0"}
         assert {name for name in names if name.startswith("search")} == {"search-0", "search-0-epoch-2"}
         kinds = [point["kind"] for point in result["points"]]
-        assert kinds.count("static_child") == kinds.count("instanas") == len(result["awareness"]["rows"])
+        tested = [row["kind"] for row in result["awareness"]["rows"]]
+        assert kinds.count("static_child") == kinds.count("instanas") == tested.count("instanas")
         assert {"static_union", "random_policy", "mobilenet_v2"} <= set(kinds)
 
     def test_killed_in_the_stages_that_differ_it_ends_the_same(
@@ -509,6 +522,34 @@ class TestOwnSpaces:
         table = arithmetic_table(little_task().space(cells), DEVICE)
         result = execute(tmp_path, table, function=cells, settings=self.QUICK, seeds=1)
         assert {"instanas", "random_policy", "dearest_child"} <= {point["kind"] for point in result["points"]}
+
+
+class TestRoutedCost:
+    """`--search.cost routed`."""
+
+    def test_what_is_searched_for_is_a_share_of_a_batch(
+        self, table: LatencyTable, arithmetic_table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a machine where a batch takes no longer than an image, n images are n times as fast."""
+
+        def build(space: Space, device: Device, *, batch: int, **_: Any) -> LatencyTable:
+            return arithmetic_table(space, device, batch=batch)
+
+        monkeypatch.setattr(latency, "build", build)
+        monkeypatch.setattr(latency, "measure_controller", lambda made, *_, **__: made)
+        settings = replace(TestOwnSpaces.QUICK, search=replace(SMALL.search, cost="routed"))
+        result = execute(tmp_path, table, settings=settings, seeds=1)
+        searched, (first, *_) = result["curves"]["search"][0], result["points"]
+        dearest = max(table.predict(architecture) for architecture in table.space) + table.controller_ms
+        assert 0 < max(searched["map_ms"]) < first["table_ms"]["mean"] < dearest  # points stay with the table
+        kept = {file.name for file in (tmp_path / "latency" / "batches").iterdir()}
+        assert kept == {"4.json"}
+        assert set(json.loads((tmp_path / "stages" / "routing.json").read_text())["weights"]) == set(EXECUTORS)
+
+    def test_sizes_have_no_such_cost(self) -> None:
+        settings = replace(TestOwnSpaces.QUICK, search=replace(SMALL.search, cost="routed"))
+        with pytest.raises(OptionError, match=r"search.cost is routed, and choice 'first' is a value"):
+            prepare(Request(threads=1), settings, little_task(), TestOwnSpaces.values, SILENT, measured=False)
 
 
 class TestBaselines:

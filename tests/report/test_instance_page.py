@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from archipel.report import write
-from archipel.report.instance_page import awareness_table
+from archipel.report.instance_page import awareness_table, savings_table
 from archipel.report.run_folder import read
 
 EVIL = "<script>alert(1)</script>"
@@ -131,6 +131,28 @@ def test_size_with_two_thousand_images(make_run: Callable[..., Path]) -> None:
 def test_awareness_has_intervals(finished: Path) -> None:
     awareness = awareness_table(read(finished))
     assert awareness is not None
-    assert awareness.rows[-1][0] == "all variants"
+    assert awareness.rows[-1][0] == "all InstaNAS"
     assert awareness.rows[-1][5] == "–"
     assert re.fullmatch(r"\+\d\.\d \[\+\d\.\d, \+\d\.\d\]", awareness.rows[4][3])
+
+
+def test_savings_say_against_whom_and_where_nothing_is_as_accurate(
+    make_run: Callable[..., Path], edit: Callable[..., Path]
+) -> None:
+    three = {"values": [0.2, 0.3, 0.4], "mean": 0.3, "low": 0.05, "high": 0.55}
+    rows = [
+        {"kind": "child_cascade", "name": "A", "against": "static_child", "seeds": 3}
+        | {"measured_ms": three, "measured_ms_seeds": 3, "batch_ms": None, "batch_ms_seeds": 0},
+        {"kind": "instanas", "name": "B", "against": "mobilenet_v2", "seeds": 3}
+        | {"measured_ms": three, "measured_ms_seeds": 2, "batch_ms": three, "batch_ms_seeds": 3},
+    ]
+    folder = make_run(images=40, layers=3, seeds=3, curves=False)
+    assert savings_table(read(folder)) is None
+    edit(folder, lambda result: result.update(savings=rows))
+    table = savings_table(read(folder))
+    assert table is not None
+    assert table.rows == [
+        ["child cascade A", "static child", "+30.0 ± 25.0", "none is as accurate"],
+        ["InstaNAS B", "MobileNetV2", "+30.0 ± 25.0 (as accurate in 2 of 3 seeds)", "+30.0 ± 25.0"],
+    ]
+    assert "What it saves at equal accuracy" in write(folder).read_text(encoding="utf-8")

@@ -126,6 +126,11 @@ class Cascade(nn.Module):
         spent = torch.tensor(self.costs_ms, dtype=torch.float64, device=inputs.device).cumsum(0)
         return Answer(output, stage, spent[stage])
 
+    @torch.no_grad()
+    def every_answer(self, inputs: Tensor) -> Tensor:
+        """What each stage would answer each image, `[S, B, classes]`, whether it gets there or not."""
+        return answers([stage(inputs) for stage in self.stages], self.temperatures, committee=self.committee)
+
     def _answers(self, inputs: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
         """Of each stage that runs: the rows it runs on (None: all), and the answer for them as of now."""
         rows, mine, before = None, inputs, None

@@ -10,7 +10,7 @@ from archipel.report.run_folder import RunFolder, interval
 from archipel.report.tables import Table, difference
 from archipel.report.wording import spread
 
-__all__ = ["WATCHED", "awareness_table", "context"]
+__all__ = ["WATCHED", "awareness_table", "context", "savings_table"]
 
 WATCHED = (
     ("collapse", "the controller sending all images to one architecture (few distinct codes, few varying bits)"),
@@ -43,6 +43,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "watched_when": "in every epoch of the search",
         "fidelity": fidelity.run_table(run),
         "awareness_table": awareness_table(run),
+        "savings_table": savings_table(run),
         "map": mapped,
         "strips": strips[0],
         "strips_sentence": strips[1],
@@ -57,12 +58,13 @@ def context(run: RunFolder) -> dict[str, Any]:
 def awareness_table(run: RunFolder) -> Table | None:
     """Own against shuffled architectures, and against one static child of the same latency; None without rows."""
     rows = run.part("awareness").get("rows")
-    lines = []
+    lines, kinds = [], []
     for row in rows if isinstance(rows, list) else []:
         own, shuffled, static = (interval(row.get(key)) for key in ("accuracy", "shuffled", "static_child"))
+        kinds.append(theme.kind(str(row.get("kind", run.method))))
         lines.append(
             [
-                str(row.get("name", "")),
+                f"{kinds[-1].label} {row.get('name', '')}",
                 spread(own, scale=100),
                 spread(shuffled, scale=100),
                 difference(interval(row.get("difference"))),
@@ -73,10 +75,37 @@ def awareness_table(run: RunFolder) -> Table | None:
     if not lines:
         return None
     means = run.part("awareness").get("mean")
-    if isinstance(means, dict) and len(lines) > 1:
+    own_kind = theme.kind(run.method)
+    if isinstance(means, dict) and kinds.count(own_kind) > 1:
         pooled = [difference(interval(means.get(key))) for key in ("shuffled", "static")]
-        lines.append(["all variants", "", "", pooled[0], "", pooled[1]])
-    head = ["variant", "own architecture, %", "shuffled, %", "own − shuffled", "static child, %", "own − static"]
+        lines.append([f"all {own_kind.label}", "", "", pooled[0], "", pooled[1]])
+        kinds.append(own_kind)
+    head = ["network", "own architecture, %", "shuffled, %", "own − shuffled", "static child, %", "own − static"]
     caption = "Test accuracy; differences in percentage points, "
     caption += "95 % intervals over seeds in brackets" if run.seeds > 1 else "one seed"
-    return Table(caption, head, lines, [theme.kind(run.method)] * len(lines))
+    return Table(caption, head, lines, kinds)
+
+
+def savings_table(run: RunFolder) -> Table | None:
+    """Wall-clock saved at equal accuracy against every family of static networks; None without rows."""
+    rows = [row for row in run.result.get("savings") or [] if isinstance(row, dict)]
+    if not rows:
+        return None
+    lines, kinds = [], []
+    for row in rows:
+        kind = theme.kind(str(row.get("kind")))
+        cells = [f"{kind.label} {row.get('name')}", theme.kind(str(row.get("against"))).label]
+        for clock in ("measured_ms", "batch_ms"):
+            saved = interval(row.get(clock))
+            if saved is None:
+                cells.append("none is as accurate")
+                continue
+            reached, seeds = row.get(f"{clock}_seeds"), row.get("seeds")
+            partly = "" if reached == seeds else f" (as accurate in {reached} of {seeds} seeds)"
+            cells.append(spread(saved, scale=100, sign=True) + partly)
+        lines.append(cells)
+        kinds.append(kind)
+    head = ["network", "against", "saved one image at a time, %", "saved in a batch, %"]
+    caption = "Wall-clock saved at equal test accuracy, everything that decides included"
+    caption += "; mean ± half of the 95 % interval over seeds" if run.seeds > 1 else ""
+    return Table(caption, head, lines, kinds)

@@ -63,12 +63,12 @@ def contestants(
 ) -> list[Contestant]:
     """Everything that one seed left in `checkpoints/`."""
     found: list[Contestant] = []
+    alone = study.cost(table, controlled=False)
 
     def static(kind: str, name: str, stage: str) -> None:
-        done = study.folder.stage_done(stage)
-        assert done is not None
-        child = study.on_device(study.space.build(Architecture.from_json(done["architecture"])))
-        found.append(Contestant(kind, name, seed, child, table_ms=done["table_ms"]))
+        architecture = Architecture.from_json(study.done(stage)["architecture"])
+        child = study.on_device(study.space.build(architecture))
+        found.append(Contestant(kind, name, seed, child, table_ms=alone.of(architecture)))
         study.folder.checkpoint(found[-1].key).load({"network": child})
 
     for name, (graph, controller) in _variants(study, seed, chosen).items():
@@ -186,6 +186,10 @@ class _Judge:
             output, stage, ms = one.network.answer(batch.inputs)
             self.seen.setdefault("stage", []).append(stage.cpu())
             self.seen.setdefault("ms", []).append(ms.cpu())
+            every = one.network.every_answer(batch.inputs)
+            for _ in range(self.shuffles):
+                others = stage[torch.randperm(len(stage), generator=self.chance)]
+                self.reshuffled.update(every[others, torch.arange(len(stage))], batch)
         elif one.chance is not None:
             codes = one.chance.draw(len(batch.inputs), self.chance)
             output = one.network(batch.inputs, PerInstance(codes))
@@ -224,7 +228,7 @@ class _Judge:
             stage, ms = torch.cat(self.seen["stage"]), torch.cat(self.seen["ms"])
             row |= {"table_ms": float(ms.mean()), "sent_on": float((stage > 0).double().mean())}
             row["latency_spread"] = float(ms.max() / ms.min())
-        if self.one.controller is not None:
+        if self.shuffles and (self.one.controller is not None or self.one.parts):
             row["shuffled_accuracy"] = self.reshuffled.compute()["score"]
         return row | self._complexity(codes)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from archipel.cost import LatencyTable
 from archipel.recipes.instanas.cascade import chosen_cascades
+from archipel.recipes.instanas.savings import savings
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.result import figure, heading, point
 
@@ -24,6 +25,7 @@ KINDS = (
     "blockdrop",
     "convnet_aig",
 )
+SHUFFLED = ("instanas", "child_cascade", "mobilenet_cascade")
 
 
 def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -61,20 +63,23 @@ def awareness_of(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str,
     """What instance-awareness itself was worth: own architectures against re-dealt ones, and against one static
     child as fast, paired by seed."""
     by = {(row["kind"], row["name"], row["seed"]): row for row in rows.values()}
-    names = sorted({row["name"] for row in rows.values() if row["kind"] == "instanas"})
+    deciding = {(row["kind"], row["name"]) for row in rows.values() if row["kind"] in SHUFFLED}
     found = []
     pooled: dict[str, dict[int, list[float]]] = {"shuffled": {}, "static": {}}
-    for name in names:
-        own = [row for (kind, n, _), row in by.items() if kind == "instanas" and n == name]
-        against = [by.get(("static_child", name, row["seed"])) for row in own]
+    for kind, name in sorted(deciding, key=lambda one: (SHUFFLED.index(one[0]), one[1])):
+        own = [row for (k, n, _), row in by.items() if (k, n) == (kind, name) and "shuffled_accuracy" in row]
+        if not own:
+            continue
+        against = [by.get(("static_child", name, row["seed"])) for row in own] if kind == "instanas" else []
         drop = [row["accuracy"] - row["shuffled_accuracy"] for row in own]
         gain = [row["accuracy"] - child["accuracy"] for row, child in zip(own, against) if child]
-        for row, d in zip(own, drop):
+        for row, d in zip(own, drop if kind == "instanas" else ()):
             pooled["shuffled"].setdefault(row["seed"], []).append(d)
         for row, g in zip(own, gain):
             pooled["static"].setdefault(row["seed"], []).append(g)
         found.append(
             {
+                "kind": kind,
                 "name": name,
                 "accuracy": figure([row["accuracy"] for row in own]),
                 "shuffled": figure([row["shuffled_accuracy"] for row in own]),
@@ -147,6 +152,7 @@ def result_of(
         "points": points_of(rows, cascades),
         "cascades": cascades,
         "awareness": awareness_of(rows, len(searches)),
+        "savings": savings(rows),
         "curves": curves,
         "alarms": [alarm for done in searches.values() for alarm in done["alarms"]],
         "fidelity": {**fidelity, "controller_ms": table.controller_ms, "base_ms": table.calibration.intercept},

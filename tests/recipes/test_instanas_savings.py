@@ -1,0 +1,56 @@
+"""Equal accuracy, whose latency?"""
+
+from __future__ import annotations
+
+import pytest
+
+from archipel.recipes.instanas.savings import needed_ms, savings
+
+FAMILY = [(1.0, 0.5), (2.0, 0.7), (4.0, 0.8)]
+
+
+class TestNeeded:
+    @pytest.mark.parametrize(
+        ("accuracy", "ms"), [(0.5, 1.0), (0.6, 1.5), (0.7, 2.0), (0.75, 3.0), (0.8, 4.0), (0.3, 1.0)]
+    )
+    def test_on_the_lines_between_its_networks(self, accuracy: float, ms: float) -> None:
+        assert needed_ms(FAMILY, accuracy) == pytest.approx(ms)
+
+    def test_none_where_it_never_gets_there(self) -> None:
+        assert needed_ms(FAMILY, 0.81) is None
+        assert needed_ms([], 0.1) is None
+
+    def test_a_network_that_another_beats_changes_nothing(self) -> None:
+        worse = [*FAMILY, (3.0, 0.65), (2.0, 0.6), (5.0, 0.8)]
+        assert needed_ms(worse, 0.75) == pytest.approx(3.0)
+
+    def test_nor_one_that_a_mixture_of_its_neighbours_beats(self) -> None:
+        """At 3 ms a mixture of the second and the third is right in 75 %."""
+        assert needed_ms([*FAMILY, (3.0, 0.71)], 0.71) == pytest.approx(2.2)
+        assert needed_ms([(1.0, 0.5), (2.0, 0.51), (3.0, 0.9)], 0.7) == pytest.approx(2.0)
+
+
+def row(kind: str, name: str, seed: int, accuracy: float, ms: float) -> dict:
+    return {"kind": kind, "name": name, "seed": seed, "accuracy": accuracy, "measured_ms": ms, "batch_ms": ms / 10}
+
+
+def test_by_seed_and_only_where_the_static_family_is_as_accurate() -> None:
+    rows = [row("static_child", f"{i}", seed, a, ms) for seed in (0, 1) for i, (ms, a) in enumerate(FAMILY)]
+    rows += [row("instanas", "A", 0, 0.75, 1.5), row("instanas", "A", 1, 0.75, 2.4)]
+    rows += [row("child_cascade", "A", 0, 0.9, 3.0), row("child_cascade", "A", 1, 0.7, 1.5)]
+    found = {(s["kind"], s["against"]): s for s in savings({str(i): r for i, r in enumerate(rows)})}
+    assert set(found) == {("instanas", "static_child"), ("child_cascade", "static_child")}  # no MobileNetV2 is there
+    ours = found["instanas", "static_child"]
+    assert ours["measured_ms"]["values"] == pytest.approx([0.5, 0.2])
+    assert ours["batch_ms"]["values"] == pytest.approx([0.5, 0.2])
+    cascade = found["child_cascade", "static_child"]
+    assert cascade["measured_ms"]["values"] == pytest.approx([0.25])
+    assert (cascade["measured_ms_seeds"], cascade["seeds"]) == (1, 2)
+
+
+def test_what_was_not_timed_has_no_saving() -> None:
+    rows = {"a": row("instanas", "A", 0, 0.6, 1.0), "b": row("static_child", "A", 0, 0.6, 2.0)}
+    del rows["b"]["batch_ms"]
+    (found,) = savings(rows)
+    assert found["measured_ms"]["mean"] == pytest.approx(0.5)
+    assert found["batch_ms"] is None
