@@ -58,13 +58,15 @@ def context(run: RunFolder) -> dict[str, Any]:
 def awareness_table(run: RunFolder) -> Table | None:
     """Own against shuffled architectures, and against one static child of the same latency; None without rows."""
     rows = run.part("awareness").get("rows")
-    lines, kinds = [], []
+    lines: list[list[str]] = []
+    kinds: list[theme.Kind | None] = []
     for row in rows if isinstance(rows, list) else []:
         own, shuffled, static = (interval(row.get(key)) for key in ("accuracy", "shuffled", "static_child"))
-        kinds.append(theme.kind(str(row.get("kind", run.method))))
+        kind = theme.kind(str(row.get("kind", run.method)))
+        kinds.append(kind)
         lines.append(
             [
-                f"{kinds[-1].label} {row.get('name', '')}",
+                f"{kind.label} {row.get('name', '')}",
                 spread(own, scale=100),
                 spread(shuffled, scale=100),
                 difference(interval(row.get("difference"))),
@@ -91,7 +93,8 @@ def savings_table(run: RunFolder) -> Table | None:
     rows = [row for row in run.result.get("savings") or [] if isinstance(row, dict)]
     if not rows:
         return None
-    lines, kinds = [], []
+    lines: list[list[str]] = []
+    kinds: list[theme.Kind | None] = []
     for row in rows:
         kind = theme.kind(str(row.get("kind")))
         cells = [f"{kind.label} {row.get('name')}", theme.kind(str(row.get("against"))).label]
