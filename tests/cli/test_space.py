@@ -47,3 +47,35 @@ def test_mistakes_of_a_comparison(call, tmp_path: Path) -> None:
     ended = call("space", "compare", "a.py:narrow", "a.py:narrow", *TINY, "--option.gian", 2)
     assert ended.line == "archipel: none of the spaces has an option 'gian'; leave out --option.gian"
     assert not (tmp_path / "runs").exists()
+
+
+def test_smaller_spaces(call, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SPACE.format(name="sizes", widths=(1, 2, 16)))
+    ended = call("space", "drop", "a.py:sizes", "width:w1", "--out", "less.json")
+    assert ended.code == 0, ended.err
+    assert "3 → 2" in ended.out
+    assert "w2, w16" in call("show", "less.json").out
+    compared = call("space", "compare", "a.py:sizes", "less.json", *TINY, "--out", "run")
+    assert compared.code == 0, compared.err
+    narrowed = call(
+        "space", "narrow", "a.py:sizes", "run/samples-sizes.csv", "--least", 0.9, "--out", "n.json", "--json"
+    )
+    assert narrowed.json["after"] == "1"
+    shrunk = call(
+        "space", "shrink", "less.json", "--images", 60, "--test-images", 20, "--rounds", 1, "--least", 1, "--children",
+        2, "--learning.epochs", 1, "--quiet", "--out", "shrunk",
+    )  # fmt: skip
+    assert shrunk.code == 0, shrunk.err
+    assert "2 → 1" in shrunk.out
+    assert call("space", "shrink", "--resume", "shrunk", "--json").json["after"] == "1"
+    assert "1 architectures" not in call("show", "shrunk/shrunk.json").err
+
+
+def test_mistakes_of_edits(call, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SPACE.format(name="sizes", widths=(1, 2)))
+    assert "Name them as CHOICE:OPTION" in call("space", "drop", "a.py:sizes", "--out", "x.json").line
+    assert "ends in .json" in call("space", "drop", "a.py:sizes", "width:w1", "--out", "x").line
+    (tmp_path / "s.csv").write_text("accuracy\n0.5\n")
+    assert "no column 'architecture'" in call("space", "narrow", "a.py:sizes", "s.csv", "--out", "x.json").line
+    assert "which space?" in call("space", "shrink").line
+    assert not (tmp_path / "x.json").exists()

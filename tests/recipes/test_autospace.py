@@ -17,11 +17,13 @@ from archipel.progress import SILENT
 from archipel.recipes import autospace
 from archipel.recipes.autospace import PRESETS, Request, Settings, run
 from archipel.recipes.autospace.settings import Handover, Network
+from archipel.recipes.autospace.stages import Evolve, Study
 from archipel.recipes.proxylessnas.settings import Jobs
+from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.sharing.gates import Gates
 from archipel.space import Space
-from archipel.spaces import fbnet, proxyless, resolve
+from archipel.spaces import definition, fbnet, proxyless, resolve
 from archipel.spaces.cell import Placement, reference
 from archipel.spaces.evolved import load_space
 from archipel.tasks import Classification, load
@@ -96,6 +98,18 @@ class TestResult:
         (space,) = done(task, tmp_path / "run", own)["spaces"]
         assert all(not cell["reference"] for cells in space["blocks"] for cell in cells)
         assert all(len(cells) == 2 for cells in space["blocks"])
+
+
+def test_the_evolution_is_an_editor(finished: Any, task: Classification, tmp_path: Path) -> None:
+    _, result = finished
+    with RunFolder.create(tmp_path / "run", {}, "archipel evolve") as folder:
+        space = open_space(task, proxyless, TINY.network)
+        study = Study(folder, task, Device("cpu", 1), space, TINY, 0, SILENT)
+        made = Evolve(study)(definition("proxyless"), task.space)
+        kept = [[str(kept.cell) for kept in block if kept.expand == 2] for block in made.blocks]
+        assert kept == [[cell["cell"] for cell in block] for block in result["spaces"][0]["blocks"]]
+        with pytest.raises(SpaceError, match="give that space"):
+            Evolve(study)(definition("fbnet"), task.space)
 
 
 class TestRequest:

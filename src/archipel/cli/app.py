@@ -64,6 +64,9 @@ app.command("archipel.cli.report:report", name="report", help="Write a run's HTM
 app.command("archipel.cli.methods:methods", name="methods", help="The methods, each with its paper.")
 app.command(space)
 space.command("archipel.cli.space:compare", name="compare", help="Which space is better to search in.")
+space.command("archipel.cli.space_edit:drop", name="drop", help="Leave out options.")
+space.command("archipel.cli.space_edit:narrow", name="narrow", help="Leave what good networks have.")
+space.command("archipel.cli.space_edit:shrink", name="shrink", help="Leave out what learns least (arXiv 2004.13431).")
 app.command("archipel.cli.spaces:spaces", name="spaces", help="The search spaces.")
 app.command("archipel.cli.tasks:tasks", name="tasks", help="The data sets that are read by name.")
 

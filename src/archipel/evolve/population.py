@@ -6,6 +6,7 @@ AutoSpace (arXiv 2103.11833): tournaments, scores written back at the end of an 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -99,6 +100,12 @@ class Population(Generic[G]):
                     self.add(genes, parent=0)
         while len(self.members) < self.size:
             self.add(self.genes.sample(rng, self.fresh), parent=0)
+
+    @property
+    def diversity(self) -> float:
+        """Genes in which two members differ, in the mean over all pairs."""
+        pairs = list(itertools.combinations((member.genes for member in self.members), 2))
+        return sum(self.genes.distance(*pair) for pair in pairs) / max(1, len(pairs))
 
     def tournament(self, rng: random.Random, entrants: int, taken: Iterable[Member[G]]) -> Member[G] | None:
         """The best of some members drawn at random; one that was never judged beats all that were. None where all are

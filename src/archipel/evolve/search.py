@@ -220,8 +220,9 @@ class _Loop(Generic[G]):
         if top is not None and not self.evolved:
             self.since = 0 if top > self.best else self.since + 1
             self.best = max(self.best, top)
+        told = {"diversity": fmean(population.diversity for population in self.populations)}
         row = {**figures, **({} if top is None else {"fitness": top})}
-        self.history.append({"iteration": len(self.history), "evolved": float(self.evolved), **row})
+        self.history.append({"iteration": len(self.history), "evolved": float(self.evolved), **told, **row})
         return row
 
     def kept(self, population: Population[G]) -> list[Member[G]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from archipel.errors import SpaceError, did_you_mean
 from archipel.space import SpaceFunction
-from archipel.spaces.evolved import load_space
+from archipel.spaces.evolved import CellSpace, load_space
 from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
@@ -15,12 +16,15 @@ from archipel.spaces.nets import NETS, Net
 from archipel.spaces.proxyless import proxyless
 from archipel.spaces.proxyless_tree import proxyless_tree
 from archipel.spaces.resnet_flat import resnet_flat
+from archipel.spaces.restricted import WHAT as RESTRICTED
+from archipel.spaces.restricted import Restricted, load_restricted
 from archipel.userfile import function_in
 
 __all__ = [
     "NETS",
     "SPACES",
     "Net",
+    "definition",
     "fbnet",
     "instanas",
     "mobilenet_v2",
@@ -43,7 +47,8 @@ SPACES: dict[str, SpaceFunction] = {
 
 
 def resolve(name: str, *, also: Iterable[str] = ()) -> SpaceFunction:
-    """The space function of a listed name, of an evolved space's `file.json`, or of `path/to/file.py:function`.
+    """The space function of a listed name, of an evolved or restricted space's `file.json`, or of
+    `path/to/file.py:function`.
 
     Args:
         also: what else the caller knows by name; said where there is no such space.
@@ -54,10 +59,31 @@ def resolve(name: str, *, also: Iterable[str] = ()) -> SpaceFunction:
     if name in SPACES:
         return SPACES[name]
     if name.endswith(".json"):
-        return load_space(name).function
+        return _of_file(name).function
     if ":" not in name and not name.endswith(".py"):
         known = (*SPACES, *also)
         raise SpaceError(
             f"there is no space '{name}' ({', '.join(known)}, or your own: file.py:function){did_you_mean(name, known)}"
         )
     return function_in(name, kind="space", error=SpaceError, example="my_space")
+
+
+def definition(name: str) -> CellSpace | Restricted:
+    """A space as it can be edited and kept as a file: of a `file.json` what it holds, of any other the whole of it.
+
+    Raises:
+        SpaceError: as `resolve`.
+    """
+    return _of_file(name) if name.endswith(".json") else Restricted(name, resolve(name))
+
+
+def _of_file(name: str) -> CellSpace | Restricted:
+    return load_restricted(name, _base) or load_space(name)
+
+
+def _base(base: Any) -> SpaceFunction:
+    """The function of what a restricted space's file names, or holds."""
+    if isinstance(base, str):
+        return resolve(base)
+    restricted = isinstance(base, Mapping) and base.get("what") == RESTRICTED
+    return (Restricted.from_json(base, _base) if restricted else CellSpace.from_json(base)).function

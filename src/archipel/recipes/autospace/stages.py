@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from archipel.errors import SpaceError
 from archipel.evolve.dense import Frame
+from archipel.evolve.editors import Definition, Open
 from archipel.evolve.genes import Admits
 from archipel.evolve.gradient import GradientScorer
 from archipel.evolve.population import Member, Population
@@ -22,9 +24,10 @@ from archipel.sharing.penalty import make_penalty
 from archipel.spaces.cell import Cell, Placement, reference
 from archipel.spaces.evolved import Backbone, CellSpace, Kept, options_of
 from archipel.spaces.macro import macro_for
-from archipel.spaces.proxyless import MACROS
+from archipel.spaces.proxyless import MACROS, proxyless
+from archipel.spaces.restricted import Restricted
 
-__all__ = ["Study", "backbone_of", "space_file"]
+__all__ = ["Evolve", "Study", "backbone_of", "space_file"]
 
 
 def backbone_of(settings: Settings, size: int) -> Backbone:
@@ -113,8 +116,9 @@ class Study(study.Study):
         study.once(f"evolution-{seed}", lambda: study._evolved(seed))
         study.folder.checkpoint(f"evolution-{seed}").path.unlink(missing_ok=True)
 
-    def _evolved(self, seed: int) -> dict[str, Any]:
-        own, title = self.settings, f"evolution, seed {seed}"
+    def outcome(self, seed: int) -> Outcome[Cell]:
+        """Populations evolved to the end, going on from the seed's checkpoint."""
+        own = self.settings
         torch.manual_seed(self.seed_of("frame", seed))
         channels = self.task.spec.input_shape[0]
         penalty = None
@@ -131,7 +135,7 @@ class Study(study.Study):
             seed=self.seed_of("judging", seed),
             device=self.device.torch_device,
         )
-        outcome = evolve(
+        return evolve(
             self.populations(),
             scorer,
             own.evolution,
@@ -139,8 +143,11 @@ class Study(study.Study):
             seed=self.seed_of("evolution", seed),
             checkpoint=self.folder.checkpoint(f"evolution-{seed}"),
             progress=self.progress,
-            title=title,
+            title=f"evolution, seed {seed}",
         )
+
+    def _evolved(self, seed: int) -> dict[str, Any]:
+        own, title, outcome = self.settings, f"evolution, seed {seed}", self.outcome(seed)
         if outcome.worse_than_reference:
             self.progress.alarm(f"{title}: no kept cell was judged better than the reference; search in it as well")
         control = self._random_members(outcome, seed)
@@ -151,6 +158,11 @@ class Study(study.Study):
             "seed": seed,
             "worse_than_reference": outcome.worse_than_reference,
             "history": outcome.history,
+            "budget_madds": None if own.network.budget is None else own.network.budget * self.reference_madds,
+            "populations": [
+                [{"fitness": m.fitness, "visits": m.visits, "kept": m in kept} for m in population.members]
+                for population, kept in zip(outcome.populations, outcome.kept, strict=True)
+            ],
             "madds": {
                 "evolved": self.mean_madds(outcome.kept),
                 "random": self.mean_madds(control),
@@ -159,7 +171,8 @@ class Study(study.Study):
             "blocks": [
                 [
                     {
-                        "cell": str(member.genes), "fitness": member.fitness, "visits": member.visits,
+                        "cell": str(member.genes), "matrix": member.genes.to_matrix(),
+                        "fitness": member.fitness, "visits": member.visits,
                         "madds": member.genes.madds(at), "reference": member.number == 0,
                     }
                     for member in members
@@ -178,3 +191,17 @@ class Study(study.Study):
             named = [replace(member, fitness=None, visits=0) for member in kept if member.number == 0]
             lists.append([*population.members, *named])
         return lists
+
+
+@dataclass(frozen=True)
+class Evolve:
+    """The evolution as an editor (`archipel.evolve.editors.Editor`): cells in place of the blocks of `proxyless`."""
+
+    study: Study
+    seed: int = 0
+
+    def __call__(self, given: Definition, open_space: Open) -> CellSpace:  # noqa: ARG002 - by its skeleton, not its options
+        if not isinstance(given, Restricted) or given.whole is not proxyless:
+            raise SpaceError("cells stand in the skeleton of proxyless; give that space")
+        outcome = self.study.outcome(self.seed)
+        return self.study.space_of(outcome.kept, seed=self.seed, iterations=len(outcome.history))

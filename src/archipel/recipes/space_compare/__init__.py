@@ -26,7 +26,7 @@ from archipel.progress import SILENT, Progress
 from archipel.recipes.result import about, origin
 from archipel.recipes.space_compare.judging import compared
 from archipel.recipes.space_compare.settings import Settings
-from archipel.recipes.space_compare.tables import is_table, read_table, write_table
+from archipel.recipes.space_compare.tables import is_table, read_architectures, read_table, write_table
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import Job, run_jobs
 from archipel.sharing import evaluate, train
@@ -34,7 +34,7 @@ from archipel.sharing.training import seed_of
 from archipel.space import Space
 from archipel.tasks.classification import Classification
 
-__all__ = ["Settings", "compare_spaces", "is_table", "read_table"]
+__all__ = ["Settings", "compare_spaces", "is_table", "read_architectures", "read_table"]
 
 _TRIES = 500
 """Networks drawn in a row of which none is cheap enough and new, before no more are looked for."""

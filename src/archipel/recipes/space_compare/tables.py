@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from archipel.errors import DataError, OptionError, did_you_mean
 from archipel.evolve.quality import Sample
 
-__all__ = ["is_table", "read_table", "write_table"]
+__all__ = ["is_table", "read_architectures", "read_table", "write_table"]
 
 _ENDINGS = (".csv", ".npz")
 _SCORES = ("accuracy", "error")
@@ -81,4 +83,21 @@ def _numbers(path: str, column: str, values: np.ndarray) -> np.ndarray:
 def write_table(rows: list[dict[str, object]]) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of the CSV file that `read_table` reads again."""
     columns = ["accuracy", "madds", "parameters", "architecture"]
-    return columns, [[row[column] for column in columns] for row in rows]
+    architecture = columns[-1]
+    return columns, [[*(row[c] for c in columns[:-1]), json.dumps(row[architecture])] for row in rows]
+
+
+def read_architectures(path: Path) -> tuple[list[dict[str, Any]], list[float]]:
+    """What `write_table` wrote: architectures, and their errors.
+
+    Raises:
+        DataError: there is no such file, it is damaged, or it has no architectures.
+    """
+    columns = _columns(path)
+    if "architecture" not in columns or not is_table(str(path)):
+        raise DataError(f"'{path}' has no column 'architecture'; give the samples-SPACE.csv of a comparison of spaces")
+    try:
+        networks = [json.loads(str(text)) for text in columns["architecture"]]
+    except ValueError as error:
+        raise DataError(f"column 'architecture' of '{path}' is damaged ({error})") from None
+    return networks, read_table(str(path)).errors.tolist()
