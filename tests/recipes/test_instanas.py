@@ -152,6 +152,9 @@ class TestResult:
                 wanted = named
             if point["kind"].endswith("_cascade"):
                 wanted |= of_cascades
+            if difficulty := point.get("difficulty"):
+                assert point["kind"] in ("instanas", "child_cascade")  # the other is part of what judges
+                assert all(-1.0 <= rho <= 1.0 for rho in difficulty["values"])
             if point["kind"] != "random_policy":  # nobody serves them
                 wanted |= {"measured_ms", "batch_ms"}
             assert all(point.get(key) is not None for key in wanted), point["name"]

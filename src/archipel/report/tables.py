@@ -41,6 +41,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Point], str | None]], ...] = (
     ("effective number", _figure("effective_number", lambda f: spread(f))),
     ("varying bits", _figure("varying_bits", lambda f: spread(f))),
     ("slowest / fastest image", _figure("latency_spread", lambda f: spread(f, digits=2))),
+    ("ρ of latency and difficulty", _figure("difficulty", lambda f: spread(f, digits=2, sign=True))),
 )
 
 

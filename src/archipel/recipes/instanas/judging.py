@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from archipel.architecture import Architecture
 from archipel.cost import LatencyTable
@@ -29,7 +30,7 @@ from archipel.recipes.instanas.study import Study
 from archipel.run.jobs import Job, run_jobs
 from archipel.tasks.task import Batch
 
-__all__ = ["Contestant", "contestants", "forget_details", "test"]
+__all__ = ["Contestant", "contestants", "forget_details", "rank_correlation", "test"]
 
 
 @dataclass
@@ -133,8 +134,8 @@ def test(
                 for batch in loader:
                     judge.see(batch)
                     bar.advance()
-            if one in shown:
-                study.folder.write_tensors(_details_file(one.key), judge.details())
+            if details := judge.details(pictured=one in shown):
+                study.folder.write_tensors(_details_file(one.key), details)
             return {"row": judge.row()}
 
         study.once(f"test-{one.key}", work)
@@ -143,7 +144,29 @@ def test(
     total = sum(job.weight for job in jobs)
     run_jobs(jobs, workers=workers, progress=study.progress, title="test", total=total)
     rows = {one.key: study.done(f"test-{one.key}")["row"] for one in everyone}
-    return rows, {one.name: study.folder.read_tensors(_details_file(one.key))[0] for one in shown}
+    details = {
+        one.key: study.folder.read_tensors(_details_file(one.key))[0]
+        for one in everyone
+        if (Path(study.folder.path) / _details_file(one.key)).exists()
+    }
+    hard = {
+        seed: details[final_name("mobilenet_v2", width_name(max(widths)), seed)]["loss"]
+        for seed in {one.seed for one in everyone}
+        if (widths := study.settings.baselines.sweep)
+    }
+    for one in everyone:
+        if one.seed in hard and one.kind != "mobilenet_cascade" and "latency_ms" in details.get(one.key, {}):
+            rows[one.key] |= {"difficulty": rank_correlation(details[one.key]["latency_ms"], hard[one.seed])}
+    return rows, {one.name: details[one.key] for one in shown}
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float | None:
+    """Spearman's ρ of two figures of the same images, `[N]` each; None where one is the same for all."""
+    from scipy.stats import spearmanr
+
+    if a.unique().numel() < 2 or b.unique().numel() < 2:
+        return None
+    return float(spearmanr(a.numpy(), b.numpy()).statistic)
 
 
 def forget_details(study: Study) -> None:
@@ -196,6 +219,7 @@ class _Judge:
             self.seen.setdefault("codes", []).append(codes)
         else:
             output = one.network(batch.inputs)
+            self.seen.setdefault("loss", []).append(cross_entropy(output, batch.targets, reduction="none").cpu())
         self.metric.update(output, batch)
 
     def _note(self, batch: Batch, codes: Tensor, output: Tensor) -> None:
@@ -250,6 +274,13 @@ class _Judge:
             "parameters": sum(p.numel() for p in self.one.network.parameters()) + controller.get("parameters", 0),
         }
 
-    def details(self) -> dict[str, Tensor]:
+    def details(self, *, pictured: bool) -> dict[str, Tensor]:
+        """What is kept of every image: what a network that decides by image spends on it (with all else of its row
+        where the report shows single images), how wrong MobileNetV2 is."""
         joined = {name: torch.cat(parts) for name, parts in self.seen.items()}
-        return {**joined, "latency_ms": self.routed(joined["codes"])}
+        if self.one.controller is not None:
+            latency = {"latency_ms": self.routed(joined["codes"])}
+            return {**joined, **latency} if pictured else latency
+        if self.one.parts:
+            return {"latency_ms": joined["ms"]}
+        return {"loss": joined["loss"]} if self.one.kind == "mobilenet_v2" else {}
