@@ -1,0 +1,179 @@
+"""What choosing a network for each image is worth, and what each remedy adds to it.
+
+    python benchmarks/instance_awareness.py --data CIFAR10 --out RUNS [--images 10000 --seeds 3 --preset cpu]
+        [--only default --only sandwich …] [--hard cifar10h_counts.npz] [--set --pretraining.epochs=12 …]
+
+Every remedy is a run of `archipel run` with its settings, in a folder of its own under RUNS; runs that are there are
+continued or read, so it can be stopped and started again, and the table is made of what is finished. `--hard` takes
+how many people gave each class to each CIFAR-10 test image (CIFAR-10H) and correlates the entropy of their answers with
+the latency that images get. Writes `instance_awareness.md` and `instance_awareness.svg` into RUNS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+RELEASED = [
+    "--network.shortcut=per_op", "--network.combine=sum", "--search.entropy=half", "--search.diversity=0",
+    "--search.samples=1", "--search.baseline=self_critical", "--search.window=released",
+    "--pretraining.no-keep-spread",
+]  # fmt: skip
+SANDWICH = ["--pretraining.sandwich=2"]
+TAUGHT = [*SANDWICH, "--pretraining.distillation=1", "--finetuning.distillation=0.9"]
+ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
+REMEDIES: dict[str, list[str]] = {
+    "released": RELEASED,
+    "default": [],
+    "constrained": ["--search.reward=constrained"],
+    "conditioned": ["--search.conditioned"],
+    "sandwich": SANDWICH,
+    "sandwich, distillation": TAUGHT,
+    "elastic": ELASTIC,
+    "elastic, sandwich, distillation": [*ELASTIC, *TAUGHT],
+    "all": [*ELASTIC, *TAUGHT, "--search.conditioned"],
+}
+"""Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs."""
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "import sys; from archipel.cli.app import main; sys.exit(main())", *words]
+
+
+def carry_out(name: str, given: argparse.Namespace) -> Path:
+    """The run folder of a remedy, finished."""
+    folder = Path(given.out) / name.replace(", ", "-")
+    if (folder / "result.json").exists():
+        return folder
+    if (folder / "config.yaml").exists():
+        words = ["run", "--resume", str(folder)]
+    else:
+        asked = [f"--images={given.images}", f"--seeds={given.seeds}", f"--preset={given.preset}"]
+        words = ["run", "--data", given.data, *asked, *REMEDIES[name], *given.set, "--out", str(folder)]
+    print(f"{name}: archipel {' '.join(words)}", flush=True)
+    subprocess.run(command(*words), check=True)
+    return folder
+
+
+def told(figure: Mapping[str, Any] | None, scale: float = 100.0, digits: int = 1) -> str:
+    if not figure:
+        return "–"
+    half = f" ± {scale * (figure['high'] - figure['mean']):.{digits}f}" if len(figure["values"]) > 1 else ""
+    return f"{scale * figure['mean']:.{digits}f}{half}"
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def rows_of(name: str, result: Mapping[str, Any]) -> list[list[str]]:
+    """One line for each network that decides by image."""
+    shuffled = {(row["kind"], row["name"]): row["difference"] for row in result["awareness"]["rows"]}
+    saved = {(row["kind"], row["name"], row["against"]): row for row in result["savings"]}
+    lines = []
+    for point in result["points"]:
+        key = (point["kind"], point["name"])
+        if key not in shuffled:
+            continue
+        line = [f"{name}: {point['kind']} {point['name']}", told(point["accuracy"])]
+        line += [told(point[clock], 1.0, digits) for clock, digits in (("measured_ms", 2), ("batch_ms", 3))]
+        for against in ("static_child", "mobilenet_v2"):
+            row = saved.get((*key, against), {})
+            line += [told(row.get(clock)) for clock in ("measured_ms", "batch_ms")]
+        line += [told(shuffled[key]), told(point.get("difficulty"), 1.0, 2)]
+        line += [told(point.get(figure), 1.0) for figure in ("effective_number", "varying_bits", "latency_spread")]
+        lines.append(line)
+    return lines
+
+
+def human(folder: Path, counts: np.ndarray) -> dict[str, float]:
+    """Variant of the first seed → Spearman's ρ of an image's latency with the entropy of people's answers.
+
+    Raises:
+        SystemExit: the run's test images are not those that people saw.
+    """
+    shares = counts / counts.sum(1, keepdims=True)
+    entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(1)
+    latency: dict[str, list[float]] = {}
+    labels: dict[str, list[str]] = {}
+    with open(folder / "architectures.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            latency.setdefault(row["variant"], []).append(float(row["latency_ms"]))
+            labels.setdefault(row["variant"], []).append(row["label"])
+    first = next(iter(labels.values()))
+    if len(first) != len(counts):
+        raise SystemExit(f"'{folder}' has {len(first)} test images, people saw {len(counts)}; leave --hard out")
+    known = sorted(set(first))
+    agreed = np.mean([known.index(label) == most for label, most in zip(first, counts.argmax(1))])
+    if agreed < 0.95:
+        raise SystemExit(f"people agree with {100 * agreed:.0f} % of the labels of '{folder}': another order of images")
+    return {name: float(spearmanr(ms, entropy).statistic) for name, ms in latency.items()}
+
+
+HEAD = [
+    "network", "test accuracy, %", "ms, one image", "ms, in a batch", "saved against static children, %, one image",
+    "in a batch", "against MobileNetV2, one image", "in a batch", "own − shuffled, points", "ρ with difficulty",
+    "effective number", "varying bits", "slowest / fastest",
+]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--preset", default="cpu")
+    parser.add_argument("--only", action="append", choices=[*REMEDIES], help="this remedy; several may be given")
+    parser.add_argument("--hard", help="cifar10h_counts.npz")
+    parser.add_argument("--set", action="append", default=[], help="a setting of every run, such as --search.epochs=12")
+    given = parser.parse_args()
+    folders = {name: carry_out(name, given) for name in given.only or REMEDIES}
+    results = {name: json.loads((folder / "result.json").read_text()) for name, folder in folders.items()}
+    lines = [f"| {' | '.join(HEAD)} |", f"| {' | '.join('---' for _ in HEAD)} |"]
+    for name, result in results.items():
+        lines += [f"| {' | '.join(row)} |" for row in rows_of(name, result)]
+    if given.hard:
+        counts = np.load(given.hard, allow_pickle=False)["counts"]
+        lines += ["", "Latency against the entropy of people's answers, Spearman's ρ, first seed:", ""]
+        for name, folder in folders.items():
+            found = ", ".join(f"{variant} {rho:+.3f}" for variant, rho in human(folder, counts).items())
+            lines.append(f"- {name}: {found}")
+    text = "\n".join(lines) + "\n"
+    (Path(given.out) / "instance_awareness.md").write_text(text)
+    print(text)
+    draw(results, Path(given.out) / "instance_awareness.svg")
+
+
+def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Accuracy against wall-clock, one panel a clock: what decides by image, over the static networks of all runs."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True)
+    for axis, clock, title in zip(axes, ("measured_ms", "batch_ms"), ("one image at a time", "in a batch")):
+        for number, (name, result) in enumerate(results.items()):
+            for kind, mark in (("static_child", "."), ("mobilenet_v2", "x"), ("child_cascade", "v"), ("instanas", "o")):
+                points = [p for p in result["points"] if p["kind"] == kind and p.get(clock)]
+                label = f"{name}: {kind.replace('_', ' ')}" if axis is axes[0] else None
+                ms, accuracy = ([p[key]["mean"] for p in points] for key in (clock, "accuracy"))
+                axis.plot(ms, [100 * a for a in accuracy], mark, color=f"C{number}", label=label)
+        axis.set_xlabel(f"milliseconds an image, {title}")
+        axis.set_xscale("log")
+    axes[0].set_ylabel("test accuracy, %")
+    figure.legend(loc="outside right upper", fontsize="x-small")
+    figure.tight_layout(rect=(0, 0, 0.78, 1))
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
