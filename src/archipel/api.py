@@ -25,8 +25,8 @@ class Point:
     name: str
     """`A` (most accurate), `B`, … for what the search found and for cascades; a width for MobileNetV2."""
     kind: str
-    """`instanas`, `static_child`, `static_union` or `dearest_child`, `random_policy`, `mobilenet_v2`, or one of the
-    cascades `mobilenet_cascade` and `child_cascade`."""
+    """`instanas`, `static_child`, `static_union` or `dearest_child`, `random_policy`, `mobilenet_v2`, one of the
+    cascades `mobilenet_cascade` and `child_cascade`, or with all baselines `blockdrop` or `convnet_aig`."""
     accuracy: Interval | None
     """On the test images, 0 to 1."""
     table_ms: Interval | None

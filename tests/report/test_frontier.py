@@ -42,6 +42,12 @@ def test_undominated() -> None:
     assert undominated(ours, "table_ms") == ([ours[0]], 1)
 
 
+def test_another_method_is_a_baseline_of_the_one_that_a_run_was_for() -> None:
+    points = [at("A", "instanas", 0.9, 2), at("g", "blockdrop", 0.95, 1), at("t", "convnet_aig", 0.8, 3)]
+    assert undominated(points, "table_ms") == ([], 1)
+    assert undominated(points[1:], "table_ms") == ([points[1]], 1)
+
+
 def test_headline_says_ranges(finished: Path) -> None:
     sentences = headline(read(finished))
     assert sentences[0].startswith("5 InstaNAS variants: 9")
