@@ -17,7 +17,7 @@ def test_a_space_is_evolved_shown_and_continued(call, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     assert "103001d1 (reference)" in ended.out
     assert "The space: evolved-0.json; a random one: random-0.json." in ended.out
-    assert ended.out.splitlines()[-1] == "Report: run/result.json"
+    assert ended.out.splitlines()[-1] == "Report: run/report.html"
     shown = call("show", "run/evolved-0.json")
     assert shown.code == 0, shown.err
     assert "evolved" in shown.out

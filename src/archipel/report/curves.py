@@ -216,7 +216,7 @@ def _finish(
     first, last = float(epochs.min()), float(epochs.max())
     if last > first:
         ax.set_xlim(first, last)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=question.axis[0] == "epoch"))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=question.axis[0] in ("epoch", "iteration")))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(question.axis[1])
     ax.set_title(question.unit, loc="left", fontsize=11, color=palette["soft"], pad=15 if chosen else 8, x=-0.14)

@@ -8,9 +8,11 @@ from typing import Any
 
 from archipel.errors import RunError
 from archipel.report import (
+    evolve_page,
     frontier,
     frontier_figure,
     instance_page,
+    pipeline_page,
     search_page,
     skipping_page,
     spaces_page,
@@ -27,6 +29,8 @@ PAGES: dict[str, Callable[[RunFolder], dict[str, Any]]] = {
     "proxylessnas": search_page.context,
     "blockdrop": skipping_page.context,
     "convnet_aig": skipping_page.context,
+    "autospace": evolve_page.context,
+    "pipeline": pipeline_page.context,
     "space_compare": spaces_page.context,
 }
 """Method → what its own part of the page needs: its `template`, the `nav` entries and everything these show."""
