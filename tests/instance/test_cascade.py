@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from itertools import pairwise
 
 import pytest
@@ -19,12 +18,12 @@ from archipel.instance.cascade import (
     Cascade,
     CascadePoint,
     answers,
-    doubt,
     frontier,
     sweep,
     temperature_for,
     within,
 )
+from archipel.instance.escalation import Gain, doubt
 
 COSTS = (0.2, 0.5, 1.1)
 
@@ -164,6 +163,21 @@ class TestCommittee:
         torch.testing.assert_close(cascade(x), found.output)
         assert cascade.at((NOTHING, NOTHING)).committee
 
+    def test_gains_decide_instead_of_doubts(self) -> None:
+        """A gain that is more doubt, and one that is less: who was sent on stays, and the others are sent."""
+        stages, x = networks(2), images(40)
+        alike = [Gain(torch.tensor([sign, 0.0, 0.0, 0.0]), 0.0) for sign in (-1.0, 1.0)]
+        told = [
+            Cascade(stages, thresholds=[-sign * 0.6], costs_ms=COSTS[:2], committee=True, gains=[gain]).answer(x).stage
+            for sign, gain in zip((1.0, -1.0), alike)
+        ]
+        plain = Cascade(stages, thresholds=[0.4], costs_ms=COSTS[:2], committee=True).answer(x).stage
+        assert 3 <= int(plain.sum()) <= 37
+        assert told[0].tolist() == plain.tolist()
+        assert told[1].tolist() == (1 - plain).tolist()
+        with pytest.raises(OptionError, match="a cascade of 2 stages needs 1 gains; 2 are given"):
+            Cascade(stages, thresholds=[0.4], costs_ms=COSTS[:2], gains=alike)
+
     def test_answers_are_those_of_a_cascade_that_sends_everything_on(self) -> None:
         stages, x = networks(), images(12)
         logits = [copy.deepcopy(stage).eval()(x).detach() for stage in stages]
@@ -179,20 +193,6 @@ class TestCommittee:
                 )
                 torch.testing.assert_close(found[last], cascade(x))
                 torch.testing.assert_close(found[: last + 1], cascade.every_answer(x))
-
-
-class TestDoubt:
-    def test_it_is_one_less_the_largest_probability(self) -> None:
-        logits = 3.0 * torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(doubt(logits), 1.0 - logits.softmax(1).max(1).values)
-
-    def test_near_certainty_is_still_told_apart(self) -> None:
-        """Where 1 − max rounds to 0 in single precision."""
-        found = doubt(torch.tensor([[30.0, 0.0, 0.0], [40.0, 0.0, 0.0]]))
-        assert found.tolist() == pytest.approx([2.0 * math.exp(-30), 2.0 * math.exp(-40)])
-
-    def test_equal_logits(self) -> None:
-        assert float(doubt(torch.zeros(1, 4))) == pytest.approx(0.75)
 
 
 class TestTemperature:

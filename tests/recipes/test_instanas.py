@@ -199,6 +199,7 @@ class TestResult:
             assert [latency[of, name][row["seed"]] for name in row["networks"]] == pytest.approx([first, second])
             assert first < second
             assert isinstance(row["committee"], bool)
+            assert row["gain"] is None or len(row["gain"]["weights"]) == 4
             assert all(1 / 17 < temperature < 17 for temperature in row["temperatures"])
             assert row["frontier"] == sorted(row["frontier"])
             for name, found in row["points"].items():

@@ -26,21 +26,22 @@ class TestBestPair:
 
     def test_the_one_that_lifts_the_frontier_most(self) -> None:
         bends = {("small", "large"): 3.0, ("small", "middle"): 3.0, ("middle", "large"): 1.0}
-        pairs = {Pair(a, b, False): self.line(ALONE[a], ALONE[b], bend) for (a, b), bend in bends.items()}
-        assert best_pair(pairs, ALONE) == ("small", "large", False)
-        worse = pairs | {Pair("small", "large", False): self.line(ALONE["small"], ALONE["large"], 0.3)}
-        assert best_pair(worse, ALONE) == ("small", "middle", False)
-        joined = worse | {Pair("small", "large", True): self.line(ALONE["small"], ALONE["large"], 3.0)}
-        assert best_pair(joined, ALONE) == ("small", "large", True)
+        pairs = {Pair(a, b, False, False): self.line(ALONE[a], ALONE[b], bend) for (a, b), bend in bends.items()}
+        assert best_pair(pairs, ALONE) == ("small", "large", False, False)
+        worse = pairs | {Pair("small", "large", False, False): self.line(ALONE["small"], ALONE["large"], 0.3)}
+        assert best_pair(worse, ALONE) == ("small", "middle", False, False)
+        joined = worse | {Pair("small", "large", True, False): self.line(ALONE["small"], ALONE["large"], 3.0)}
+        assert best_pair(joined, ALONE) == ("small", "large", True, False)
 
     def test_where_none_helps_the_cheapest_and_the_dearest(self) -> None:
         alone = {"small": (1.0, 0.9), "middle": (2.0, 0.9), "large": (3.0, 0.9)}
         pairs = {
-            Pair(a, b, committee): self.line(alone[a], alone[b], 1.0)
+            Pair(a, b, committee, learnt): self.line(alone[a], alone[b], 1.0)
             for a, b in (("middle", "large"), ("small", "middle"), ("small", "large"))
             for committee in (True, False)
+            for learnt in (True, False)
         }
-        assert best_pair(pairs, alone) == ("small", "large", False)
+        assert best_pair(pairs, alone) == ("small", "large", False, False)
 
 
 class TestWorthHaving:

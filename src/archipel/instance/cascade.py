@@ -2,7 +2,8 @@
 
 Doubt is 1 − the largest softmax probability after temperature scaling, one temperature a stage; an image whose doubt is
 above the stage's threshold goes on. (The margin between the two largest probabilities would do as well; this is the one
-that reads as a probability of being wrong.) Temperatures and thresholds come from validation images.
+that reads as a probability of being wrong.) Instead of the doubt it may be the gain that is expected from going on
+(`archipel.instance.escalation`). Temperatures and thresholds come from images that no stage was trained on.
 
 In a committee (Wang et al., ICLR 2022, arXiv 2012.01988) a stage does not answer alone: the probabilities of all stages
 that looked at the image are averaged, which costs nothing and is a better answer where the stages err apart.
@@ -23,12 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from archipel.errors import OptionError
+from archipel.instance.escalation import Gain, doubt
 from archipel.nn.fold import fold_batch_norm
 
-__all__ = ["Answer", "Cascade", "CascadePoint", "answers", "doubt", "frontier", "sweep", "temperature_for", "within"]
+__all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "sweep", "temperature_for", "within"]
 
 EVERYTHING, NOTHING = -1.0, 1.0
-"""Thresholds at which all images go on, and none does: a doubt is never below 0 and always below 1."""
+"""Thresholds at which all images go on, and none does: doubts and gains lie between."""
 COMBINATIONS = 4096
 """Most combinations of thresholds that a sweep looks at."""
 WIDEST = 16.0
@@ -56,10 +58,11 @@ class Cascade(nn.Module):
 
     Args:
         stages: `[B, C, H, W]` → `[B, classes]`, from cheap to dear.
-        thresholds: of the doubt, one for each stage but the last.
+        thresholds: of the doubt or the gain, one for each stage but the last.
         costs_ms: milliseconds an image, of each stage alone.
         temperatures: what each stage's logits are divided by; all 1 if not given.
         committee: whether an answer is the mean of the probabilities of all stages that looked at the image.
+        gains: of each stage but the last, what decides instead of the doubt.
 
     Raises:
         OptionError: the numbers do not fit the stages, or a temperature is not above 0.
@@ -73,6 +76,7 @@ class Cascade(nn.Module):
         costs_ms: Sequence[float],
         temperatures: Sequence[float] | None = None,
         committee: bool = False,
+        gains: Sequence[Gain] | None = None,
     ) -> None:
         super().__init__()
         count = len(stages)
@@ -82,6 +86,8 @@ class Cascade(nn.Module):
                 f"a cascade of {count} stages needs one threshold less, and as many costs and temperatures; it was "
                 f"given {len(thresholds)}, {len(costs_ms)} and {len(temperatures)}"
             )
+        if gains is not None and len(gains) != count - 1:
+            raise OptionError(f"a cascade of {count} stages needs {count - 1} gains; {len(gains)} are given")
         if min(temperatures) <= 0.0:
             raise OptionError(f"a temperature of a cascade is {min(temperatures):g}; give numbers above 0")
         self.stages = nn.ModuleList(fold_batch_norm(stage) for stage in stages)
@@ -89,6 +95,7 @@ class Cascade(nn.Module):
         self.temperatures = tuple(temperatures)
         self.costs_ms = tuple(costs_ms)
         self.committee = committee
+        self.gains = None if gains is None else nn.ModuleList(gains)
         self.eval()
 
     def at(self, thresholds: Sequence[float]) -> Cascade:
@@ -126,6 +133,13 @@ class Cascade(nn.Module):
         spent = torch.tensor(self.costs_ms, dtype=torch.float64, device=inputs.device).cumsum(0)
         return Answer(output, stage, spent[stage])
 
+    def urge(self, number: int, answers: Tensor) -> Tensor:
+        """What is held against a stage's threshold, of its answers `[B, classes]` → `[B]`."""
+        if self.gains is None:
+            return doubt(answers)
+        decided: Tensor = self.gains[number](answers)
+        return decided
+
     @torch.no_grad()
     def every_answer(self, inputs: Tensor) -> Tensor:
         """What each stage would answer each image, `[S, B, classes]`, whether it gets there or not."""
@@ -142,7 +156,7 @@ class Cascade(nn.Module):
             yield rows, answer
             if threshold is None:
                 return
-            unsure = (doubt(answer) > threshold).nonzero()[:, 0]
+            unsure = (self.urge(number, answer) > threshold).nonzero()[:, 0]
             if not len(unsure):
                 return
             before = answer
@@ -176,14 +190,6 @@ def answers(logits: Sequence[Tensor], temperatures: Sequence[float], *, committe
             joined.append(_joined(joined[-1] if joined else None, own, number))
         scaled = joined
     return torch.stack(scaled)
-
-
-def doubt(logits: Tensor) -> Tensor:
-    """1 − the largest softmax probability, `[B, classes]` → `[B]`: the sum of the others, so that it stays above 0
-    where the largest rounds to 1."""
-    probabilities = logits.softmax(1)
-    largest = probabilities.argmax(1, keepdim=True)
-    return probabilities.scatter(1, largest, 0.0).sum(1)
 
 
 def temperature_for(logits: Tensor, targets: Tensor) -> float:
@@ -232,14 +238,15 @@ class CascadePoint:
     """Of the images, answered by each stage."""
 
 
-def sweep(doubts: Tensor, correct: Tensor, costs_ms: Sequence[float]) -> list[CascadePoint]:
+def sweep(urges: Tensor, correct: Tensor, costs_ms: Sequence[float]) -> list[CascadePoint]:
     """Every point that moving the thresholds gives, by rising latency.
 
-    Thresholds stand half-way between neighbouring doubts. Two stages have as many points as there are different doubts,
+    Thresholds stand half-way between neighbouring urges. Two stages have as many points as there are different urges,
     and one more; of three and more, and where there are more than 4,096, evenly spread thresholds are combined.
 
     Args:
-        doubts: `[S - 1, N]`, of the stages but the last, for all images whether they would get there or not.
+        urges: `[S - 1, N]`, of the stages but the last (`Cascade.urge`), for all images whether they would get there or
+            not.
         correct: `[S, N]`, bool, whether each stage's answer is right.
         costs_ms: milliseconds an image, of each stage alone.
 
@@ -248,15 +255,15 @@ def sweep(doubts: Tensor, correct: Tensor, costs_ms: Sequence[float]) -> list[Ca
     """
     if not correct.shape[1]:
         raise OptionError("the thresholds of a cascade are found on validation images; there are none")
-    doubts, correct = doubts.double().cpu(), correct.cpu()
-    most = max(2, int(COMBINATIONS ** (1.0 / max(1, len(doubts))) + 1e-9))
+    urges, correct = urges.double().cpu(), correct.cpu()
+    most = max(2, int(COMBINATIONS ** (1.0 / max(1, len(urges))) + 1e-9))
     spent = torch.tensor(costs_ms, dtype=torch.float64).cumsum(0)
     found = []
-    for thresholds in itertools.product(*(_between(row, most) for row in doubts)):
+    for thresholds in itertools.product(*(_between(row, most) for row in urges)):
         goes_on = torch.ones(correct.shape[1], dtype=torch.bool)
         right, share = 0, []
         for stage, threshold in enumerate((*thresholds, float("inf"))):
-            unsure = goes_on & (doubts[stage] > threshold) if stage < len(doubts) else torch.zeros_like(goes_on)
+            unsure = goes_on & (urges[stage] > threshold) if stage < len(urges) else torch.zeros_like(goes_on)
             answers = goes_on & ~unsure
             right += int((answers & correct[stage]).sum())
             share.append(float(answers.double().mean()))
@@ -266,9 +273,9 @@ def sweep(doubts: Tensor, correct: Tensor, costs_ms: Sequence[float]) -> list[Ca
     return sorted(found, key=lambda point: (point.ms, -point.accuracy))
 
 
-def _between(doubts: Tensor, most: int) -> list[float]:
-    """At most `most` thresholds that divide the doubts differently, the two that do not divide them included."""
-    known = doubts.unique()
+def _between(urges: Tensor, most: int) -> list[float]:
+    """At most `most` thresholds that divide the urges differently, the two that do not divide them included."""
+    known = urges.unique()
     inner = ((known[1:] + known[:-1]) / 2.0).tolist()
     every = [EVERYTHING, *inner, NOTHING]
     if len(every) <= most:

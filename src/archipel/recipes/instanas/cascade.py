@@ -1,7 +1,8 @@
 """The confidence cascades that a run is compared with: two of its static networks, the cheap one first.
 
-Nothing is trained for them. Which two, whether they answer as a committee, their temperatures and their thresholds come
-from `val`, their costs from the latency table.
+No network is trained for them. Temperatures, and what passing an image on is worth, are fitted on `arch`; which two,
+whether they answer as a committee, what decides and at which threshold is chosen on `val`; costs are the latency
+table's.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from archipel.instance.cascade import (
     Cascade,
     CascadePoint,
     answers,
-    doubt,
     frontier,
     sweep,
     temperature_for,
 )
+from archipel.instance.escalation import Gain, doubt
 from archipel.instance.variants import choose_variants
 from archipel.progress import Progress
 from archipel.recipes.instanas.judging import Contestant
@@ -73,6 +74,7 @@ def cascades(
             costs_ms=done["costs_ms"],
             temperatures=done["temperatures"],
             committee=done["committee"],
+            gains=None if done["gain"] is None else [Gain(torch.tensor(done["gain"]["weights"]), done["gain"]["bias"])],
         )
         study.on_device(whole)
         for name, point in done["points"].items():
@@ -82,8 +84,8 @@ def cascades(
 
 
 def chosen_cascades(study: Study) -> list[dict[str, Any]]:
-    """Of every kind and seed: its two networks, whether they are a committee, temperatures, points and validation
-    frontier, in plain values."""
+    """Of every kind and seed: its two networks, whether they are a committee, what decides, temperatures, points and
+    validation frontier, in plain values."""
     done = [study.done(stage) for stage in study.folder.stages if stage.startswith("cascade-")]
     rows = [{key: value for key, value in row.items() if key != "stage_seconds"} for row in done if row["networks"]]
     return sorted(rows, key=lambda row: (list(MADE_OF).index(row["kind"]), row["seed"]))
@@ -100,36 +102,50 @@ class Pair(NamedTuple):
     second: str
     committee: bool
     """Whether the second is asked for its opinion or for the answer: see `Cascade`."""
+    learnt: bool
+    """Whether the gain decides who is passed on, or the doubt."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a static network does with the `N` validation images."""
+    """What a static network answers the `N` images of `arch` and of `val`."""
 
     ms: float
     temperature: float
-    logits: Tensor
-    """`[N, classes]`"""
-    targets: Tensor
-    """`[N]`"""
+    logits: Mapping[str, Tensor]
+    """Split → `[N, classes]`."""
+    targets: Mapping[str, Tensor]
+    """Split → `[N]`."""
 
     @property
     def accuracy(self) -> float:
-        return float((self.logits.argmax(1) == self.targets).double().mean())
+        return float((self.logits["val"].argmax(1) == self.targets["val"]).double().mean())
 
-    def followed_by(self, other: _Seen, *, committee: bool) -> list[CascadePoint]:
+    def said(self, other: _Seen, split: str, *, committee: bool) -> tuple[Tensor, Tensor]:
+        """The first network's answers `[N, classes]`, and whether its and those after the second are right `[2, N]`."""
+        logits, temperatures = (self.logits[split], other.logits[split]), (self.temperature, other.temperature)
+        both = answers(logits, temperatures, committee=committee)
+        return both[0], both.argmax(2) == self.targets[split]
+
+    def gain(self, other: _Seen, *, committee: bool) -> Gain:
+        first, right = self.said(other, "arch", committee=committee)
+        return Gain.fit(first, right[0], right[1])
+
+    def followed_by(self, other: _Seen, *, committee: bool, learnt: bool) -> list[CascadePoint]:
         """What the two give as a cascade, at every threshold."""
-        logits, temperatures = (self.logits, other.logits), (self.temperature, other.temperature)
-        said = answers(logits, temperatures, committee=committee)
-        return sweep(doubt(said[0])[None], said.argmax(2) == self.targets, (self.ms, other.ms))
+        first, right = self.said(other, "val", committee=committee)
+        urge = self.gain(other, committee=committee)(first) if learnt else doubt(first)
+        return sweep(urge[None], right, (self.ms, other.ms))
 
 
 def _see(study: Study, one: Contestant) -> _Seen:
-    found = predictions(one.network, study.task, "val", device=study.device.torch_device)
-    logits = torch.cat([output for _, output in found])
-    targets = torch.cat([batch.targets for batch, _ in found])
+    logits, targets = {}, {}
+    for split in ("arch", "val"):
+        found = predictions(one.network, study.task, split, device=study.device.torch_device)
+        logits[split] = torch.cat([output for _, output in found])
+        targets[split] = torch.cat([batch.targets for batch, _ in found])
     assert one.table_ms is not None
-    return _Seen(one.table_ms, temperature_for(logits, targets), logits, targets)
+    return _Seen(one.table_ms, temperature_for(logits["arch"], targets["arch"]), logits, targets)
 
 
 def _choose(
@@ -142,10 +158,11 @@ def _choose(
                 seen[one.name] = _see(study, one)
                 bar.advance()
         pairs = {
-            Pair(a, b, committee): x.followed_by(y, committee=committee)
+            Pair(a, b, committee, learnt): x.followed_by(y, committee=committee, learnt=learnt)
             for (a, x), (b, y) in itertools.permutations(seen.items(), 2)
             if x.ms < y.ms
             for committee in (False, True)
+            for learnt in (False, True)
         }
         found: dict[str, Any] = {"kind": kind, "seed": seed, "networks": [], "points": {}}
         if not pairs:
@@ -153,12 +170,14 @@ def _choose(
         pair = best_pair(pairs, {name: (one.ms, one.accuracy) for name, one in seen.items()})
         first, second = seen[pair.first], seen[pair.second]
         points = worth_having(pairs[pair], (second.ms, second.accuracy))
+        gain = first.gain(second, committee=pair.committee) if pair.learnt else None
         rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
         images, count = study.task.splits["val"], study.settings.baselines.cascades
         names = choose_variants(rows, count, validation_images=images, target_ms=target_ms)
         return found | {
             "networks": [pair.first, pair.second],
             "committee": pair.committee,
+            "gain": None if gain is None else {"weights": gain.weights.tolist(), "bias": gain.bias},
             "costs_ms": (first.ms, second.ms),
             "temperatures": (first.temperature, second.temperature),
             "points": {name: _plain(points[int(i)]) for name, i in names.items()},
@@ -192,9 +211,7 @@ def best_pair(pairs: Mapping[Pair, Sequence[CascadePoint]], alone: Mapping[str, 
         reached = [*alone.values(), *((p.ms, p.accuracy) for p in frontier(points))]
         return sum(max((a for ms, a in reached if ms <= latency), default=0.0) for latency in grid)
 
-    return min(
-        pairs, key=lambda pair: (-height(pairs[pair]), alone[pair.first][0], -alone[pair.second][0], pair.committee)
-    )
+    return min(pairs, key=lambda pair: (-height(pairs[pair]), alone[pair.first][0], -alone[pair.second][0], pair[2:]))
 
 
 def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> list[CascadePoint]:

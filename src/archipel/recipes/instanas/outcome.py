@@ -44,17 +44,17 @@ def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str,
 
 def _note(kind: str, made: Sequence[Mapping[str, Any]]) -> str | None:
     """Which two networks the cascades of a kind are made of, seeds with the same two named together."""
-    seeds: dict[tuple[str, str, bool], list[int]] = {}
+    seeds: dict[tuple[str, str, bool, bool], list[int]] = {}
     for row in made:
         if row["kind"] == kind:
-            seeds.setdefault((*row["networks"], row["committee"]), []).append(row["seed"])
+            seeds.setdefault((*row["networks"], row["committee"], row["gain"] is not None), []).append(row["seed"])
     if not seeds:
         return None
     told = [
-        f"{first} answers, what it is unsure of goes on to {second}"
+        f"{first} answers, {'what gains from it' if learnt else 'what it is unsure of'} goes on to {second}"
         + (", and both answer together" if committee else "")
         + (f" ({'seed' if len(own) == 1 else 'seeds'} {', '.join(map(str, own))})" if len(seeds) > 1 else "")
-        for (first, second, committee), own in seeds.items()
+        for (first, second, committee, learnt), own in seeds.items()
     ]
     return "; ".join(told)
 

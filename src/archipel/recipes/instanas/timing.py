@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.cost import measure
-from archipel.instance.cascade import EVERYTHING, NOTHING, Cascade, doubt
+from archipel.instance.cascade import EVERYTHING, NOTHING, Cascade
 from archipel.instance.network import InstanceNetwork
 from archipel.metagraph import MetaGraph
 from archipel.recipes.instanas.judging import Contestant
@@ -83,8 +83,8 @@ def time_all(
 
 @torch.no_grad()
 def typical(cascade: Cascade, images: Tensor, share: float) -> Cascade:
-    """The two-stage cascade with the threshold under which that share of these images goes on, the unsure first."""
-    doubts = doubt(cascade.stages[0](images) / cascade.temperatures[0]).double().sort(descending=True).values
+    """The two-stage cascade with the threshold under which that share of these images goes on."""
+    urges = cascade.urge(0, cascade.every_answer(images)[0]).double().sort(descending=True).values
     count = round(share * len(images))
-    edges = [NOTHING, *doubts.tolist(), EVERYTHING]
+    edges = [NOTHING, *urges.tolist(), EVERYTHING]
     return cascade.at([(edges[count] + edges[count + 1]) / 2.0])
