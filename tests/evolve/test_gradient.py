@@ -13,7 +13,7 @@ from archipel.cost.complexity import madds
 from archipel.errors import OptionError
 from archipel.evolve.dense import Frame, inherit, mixed
 from archipel.evolve.genes import CellGenes
-from archipel.evolve.gradient import GradientScorer, Judging, expected_madds, shares
+from archipel.evolve.gradient import GradientScorer, Judging, expected_madds, positive_shares, shares
 from archipel.evolve.population import Member, Population
 from archipel.evolve.search import Evolution, Outcome, evolve
 from archipel.run.checkpoint import Checkpoint
@@ -77,6 +77,30 @@ class TestMixture:
         torch.testing.assert_close(wins / 2000, alpha.softmax(0), atol=0.05, rtol=0)
         assert torch.equal(shares(alpha, own), (alpha / 0.05).softmax(0))
 
+    def test_raw_weights_are_alpha_itself(self, digits: Classification) -> None:
+        """1/K + α, whatever their sum; a batch norm behind the sum; the positive ones share the cost."""
+        own = Judging(normalisation="raw")
+        alpha = torch.tensor([0.5, -1.0, 0.0], requires_grad=True)
+        torch.testing.assert_close(shares(alpha, own), torch.tensor([5 / 6, -2 / 3, 1 / 3]))
+        torch.testing.assert_close(positive_shares(shares(alpha, own)), torch.tensor([5 / 7, 0.0, 2 / 7]))
+        frame = Frame(BACKBONE, classes=10, channels=1, norms=True)
+        assert [norm.num_features for norm in frame.norms] == [4, 6]
+        judge = scorer(digits, frame, settings={"normalisation": "raw", "alpha_lr": 0.5}, fixed_madds=1.0)
+        members = [Member(cell, i) for i, cell in enumerate(CELLS)]
+        scores, figures = judge.score(0, [members, members])
+        assert all(abs(score) > 0.1 for row in scores for score in row)
+        most = 1 + sum(max(cell.madds(at) for cell in CELLS) for at in PLACES)
+        assert 1 < figures["madds"] <= most
+
+    def test_tied_blocks_have_one_alpha_and_weights_of_their_own(self, digits: Classification) -> None:
+        judge = scorer(digits, groups=(0, 0))
+        scores, _ = judge.score(0, [[Member(cell, i) for i, cell in enumerate(CELLS)]])
+        assert [len(row) for row in scores] == [3]
+        first, second = (cells[2].projection[0].weight for cells in judge.cells)
+        assert (first.shape[0], second.shape[0]) == (4, 6)
+        judge.forget([[Member(CELLS[0], 0)]])
+        assert [list(cells) for cells in judge.cells] == [[0], [0]]
+
     def test_expected_madds(self) -> None:
         """Equal shares of two networks: halfway between them; and a share's slope is its cell's cost."""
         weights = [torch.full((2,), 0.5, requires_grad=True) for _ in PLACES]
@@ -115,14 +139,29 @@ class TestInheritance:
         inherit(child, parent)
         assert torch.equal(child.state_dict()["edges.0_2.0.weight"], before)
 
-    @pytest.mark.parametrize("wanted", [True, False])
-    def test_a_child_starts_from_its_parent(self, digits: Classification, wanted: bool) -> None:
-        judge = scorer(digits, settings={"inherit": wanted})
+    @pytest.mark.parametrize(("weights", "wanted"), [("inherit", True), ("bank", True), ("fresh", False)])
+    def test_a_child_starts_from_its_parent(self, digits: Classification, weights: str, wanted: bool) -> None:
+        judge = scorer(digits, settings={"weights": weights})
         old, child = Member(CELLS[0], 1), Member(Cell((3, 1, 5, 1, 2, 5), dim=0), 2, parent=1)
         judge.score(0, [[old], [Member(reference(), 0)]])
         kept = judge.cells[0][1].expansion[0].weight.clone()
         block = judge._cell(0, child)
         assert torch.equal(block.expansion[0].weight, kept) is wanted
+
+    def test_a_bank_has_one_tensor_for_all(self, digits: Classification) -> None:
+        judge = scorer(digits, settings={"weights": "bank"})
+        members = [Member(cell, i) for i, cell in enumerate(CELLS)]
+        judge.score(0, [members, members])
+        first, second, plain = (judge.cells[0][i] for i in range(3))
+        assert first.expansion[0].weight is second.expansion[0].weight is plain.expansion[0].weight
+        assert first.edges["1_2"][0].weight is not plain.edges["1_2"][0].weight  # 5×5 and 3×3
+        assert first.expansion[1].running_mean is second.expansion[1].running_mean
+        before = plain.expansion[0].weight.detach().clone()
+        judge.score(1, [members[:2], members[:2]])  # those it is shared with go on
+        assert not torch.equal(plain.expansion[0].weight, before)
+        judge.forget([members[:1], members[:1]])
+        again = judge._cell(0, Member(reference(), 9))
+        assert again.edges["1_2"][0].weight is plain.edges["1_2"][0].weight
 
     def test_who_left_is_forgotten(self, digits: Classification) -> None:
         judge = scorer(digits)
@@ -190,11 +229,14 @@ def test_a_stronger_budget_gives_cheaper_mixtures(digits: Classification) -> Non
 class TestEvolution:
     OWN = Evolution(population=4, active=3, iterations=3, keep=2, tournament=2, rescoring=3)
 
-    def run(self, task: Classification, **others: Any) -> tuple[Outcome[Cell], GradientScorer]:
+    def run(
+        self, task: Classification, weights: str = "inherit", **others: Any
+    ) -> tuple[Outcome[Cell], GradientScorer]:
         fixed = float(BACKBONE.madds(8, classes=10, channels=1))
         reference_madds = fixed + sum(reference().madds(at) for at in PLACES)
         judge = scorer(
-            task, seed=5, fixed_madds=fixed, penalty=make_penalty(PenaltySettings("budget"), reference_madds)
+            task, seed=5, fixed_madds=fixed, penalty=make_penalty(PenaltySettings("budget"), reference_madds),
+            settings={"weights": weights},
         )  # fmt: skip
         genes = CellGenes()
         caps = [3 * reference().madds(at) for at in PLACES]
@@ -211,12 +253,15 @@ class TestEvolution:
             assert all(member.genes.madds(at) <= 3 * reference().madds(at) for member in population.members)
         assert {"loss", "alpha_loss", "madds"} <= outcome.history[0].keys()
 
-    def test_killed_between_iterations(self, digits: Classification, tmp_path: Path, killer: Any, killed: Any) -> None:
-        whole, _ = self.run(digits)
+    @pytest.mark.parametrize("weights", ["inherit", "bank"])
+    def test_killed_between_iterations(
+        self, digits: Classification, tmp_path: Path, killer: Any, killed: Any, weights: str
+    ) -> None:
+        whole, _ = self.run(digits, weights)
         hand = killer(6, Checkpoint(tmp_path / "kept"))
         with pytest.raises(killed):
-            self.run(digits, progress=hand, checkpoint=hand)
-        again, _ = self.run(digits, checkpoint=hand.checkpoint)
+            self.run(digits, weights, progress=hand, checkpoint=hand)
+        again, _ = self.run(digits, weights, checkpoint=hand.checkpoint)
         assert 0 < len(again.history) == len(whole.history)
         assert again.history == whole.history
         assert [[vars(m) for m in members] for members in again.kept] == [
@@ -226,7 +271,12 @@ class TestEvolution:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"steps": 1}, "steps is 1"), ({"lr": 0.0}, "lr is 0"), ({"normalisation": "raw"}, "give softmax or gumbel")],
+    [
+        ({"steps": 1}, "steps is 1"),
+        ({"lr": 0.0}, "lr is 0"),
+        ({"normalisation": "x"}, "give softmax, gumbel, raw"),
+        ({"weights": "x"}, "give inherit, bank, fresh"),
+    ],
 )
 def test_mistakes(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):

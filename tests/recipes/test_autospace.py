@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from archipel.cost import Device
+from archipel.cost import Device, complexity_cost, madds
 from archipel.errors import OptionError, SpaceError
 from archipel.evolve.search import Evolution, References
 from archipel.metagraph import MetaGraph
@@ -21,7 +22,9 @@ from archipel.recipes.autospace.stages import Evolve, Study
 from archipel.recipes.proxylessnas.settings import Jobs
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
+from archipel.sharing import Optimisation, train
 from archipel.sharing.gates import Gates
+from archipel.sharing.policies import Uniform
 from archipel.space import Space
 from archipel.spaces import definition, fbnet, proxyless, resolve
 from archipel.spaces.cell import Placement, reference
@@ -98,6 +101,45 @@ class TestResult:
         (space,) = done(task, tmp_path / "run", own)["spaces"]
         assert all(not cell["reference"] for cells in space["blocks"] for cell in cells)
         assert all(len(cells) == 2 for cells in space["blocks"])
+
+
+def test_any_strategy_runs_in_it(finished: Any, task: Classification) -> None:
+    """Check 12: random search and regularised evolution within a budget, gates, and one path a batch."""
+    path, _ = finished
+    space = task.space(resolve(str(path / "evolved-0.json")))
+    cost = complexity_cost(space, "madds", task.spec.input_shape)
+    rng = random.Random(0)
+    drawn = [space.sample(rng) for _ in range(40)]
+    budget = sorted(map(cost.of, drawn))[20]
+    within = [architecture for architecture in drawn if cost.of(architecture) <= budget]
+    living = within[:6]
+    for _ in range(30):  # the oldest dies; the cheapest of three has a child
+        child = space.mutate(min(rng.sample(living, 3), key=cost.of), rng)
+        if cost.of(child) <= budget:
+            living = [*living[1:], child]
+    assert all(cost.of(architecture) <= budget for architecture in living)
+    assert max(map(cost.of, living)) < max(map(cost.of, within))
+    for architecture in (*within[:3], *living[:2]):
+        assert madds(space.build(architecture), task.spec.input_shape) == cost.of(architecture)
+        assert all(
+            architecture[choice.name] in choice.options for choice in space.choices if choice.name in architecture
+        )
+    graph, gates = MetaGraph(space), Gates(space)
+    assert gates.argmax() == space.canonical(gates.argmax())
+    history = train(graph, task, Optimisation(epochs=1, batch=20), title="one path", seed=0, policy=Uniform(space))
+    assert history[0]["loss"] > 0
+
+
+def test_blocks_in_a_row_can_have_one_list(task: Classification, tmp_path: Path) -> None:
+    own = replace(
+        TINY, network=replace(TINY.network, tied=2), evolution=replace(TINY.evolution, iterations=1),
+        judging=replace(TINY.judging, normalisation="raw", weights="bank"),
+    )  # fmt: skip
+    (space,) = done(task, tmp_path / "run", own)["spaces"]
+    names = [[cell["cell"] for cell in cells] for cells in space["blocks"]]
+    assert names[0] == names[1] != names[2] == names[3] != names[4]
+    assert space["blocks"][0][0]["madds"] != space["blocks"][1][0]["madds"]
+    assert len(space["populations"]) == 5
 
 
 def test_the_evolution_is_an_editor(finished: Any, task: Classification, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ class Network:
     """How many times wider cells are inside while they evolve."""
     cap: float = 2.0
     """Most multiply-adds of a cell, as a multiple of the reference cell's in the same place."""
+    tied: int = 1
+    """How many blocks in a row have one list of cells; 2 in the published space."""
     budget: float | None = 1.0
     """Multiply-adds of the mixture that the penalty holds it to, as a multiple of the network of reference cells; none:
     cost does not count."""
@@ -35,8 +37,9 @@ class Network:
         for name in ("width", "cap"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"network.{name} is {getattr(self, name):g}; give a number above 0")
-        if self.expand < 1:
-            raise OptionError(f"network.expand is {self.expand}; give 1 or more")
+        for name in ("expand", "tied"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"network.{name} is {getattr(self, name)}; give 1 or more")
         if self.budget is not None and not self.budget > 0:
             raise OptionError(f"network.budget is {self.budget:g}; give a number above 0, or none")
 
@@ -87,7 +90,7 @@ PRESETS: dict[str, Settings] = {
         handover=Handover(expansions=(2, 4)),
     ),
     "faithful": Settings(
-        network=Network(macro=None),
+        network=Network(macro=None, tied=2),
         cells=_PUBLISHED_CELLS,
         evolution=Evolution(population=64, keep=8, tournament=8, mutation=0.5, iterations=400, visits=3),
         judging=Judging(steps=60, batch=256),

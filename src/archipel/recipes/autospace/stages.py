@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -28,6 +29,8 @@ from archipel.spaces.proxyless import MACROS, proxyless
 from archipel.spaces.restricted import Restricted
 
 __all__ = ["Evolve", "Study", "backbone_of", "space_file"]
+
+Members = TypeVar("Members")
 
 
 def backbone_of(settings: Settings, size: int) -> Backbone:
@@ -81,21 +84,34 @@ class Study(study.Study):
         """One a seed."""
         return [Job(f"evolution, seed {seed}", partial(self._evolution, seed)) for seed in range(seeds)]
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Which list of cells each block has."""
+        return tuple(place // self.settings.network.tied for place in range(len(self.placements)))
+
     def populations(self) -> list[Population[Cell]]:
-        """Empty ones, one a block."""
+        """Empty ones, one a list of cells."""
         own = self.settings
         return [
-            Population(own.cells, reference(), self._admits(at), own.evolution.population) for at in self.placements
+            Population(own.cells, reference(), self._admits(group), own.evolution.population)
+            for group in sorted(set(self.groups))
         ]
 
-    def _admits(self, at: Placement) -> Admits:
-        most = self.settings.network.cap * reference().madds(at)
-        return lambda cell: cell.madds(at) <= most
+    def _admits(self, group: int) -> Admits:
+        places = [at for at, own in zip(self.placements, self.groups) if own == group]
+        most = [(at, self.settings.network.cap * reference().madds(at)) for at in places]
+        return lambda cell: all(cell.madds(at) <= cap for at, cap in most)
+
+    def by_block(self, lists: Sequence[Members]) -> list[Members]:
+        """What each list of cells has, block by block."""
+        return [lists[group] for group in self.groups]
 
     def space_of(self, kept: list[list[Member[Cell]]], **evidence: Any) -> CellSpace:
         """Members as a space, each at the handed-over expansions."""
         own = self.settings
-        found = [[Kept(m.genes, fitness=m.fitness, visits=m.visits) for m in members] for members in kept]
+        found = [
+            [Kept(m.genes, fitness=m.fitness, visits=m.visits) for m in members] for members in self.by_block(kept)
+        ]
         blocks = tuple(options_of(block, own.handover.expansions, own.handover.kernels) for block in found)
         told = {
             "method": "autospace", "data": self.task.spec.name, "images": dict(self.task.splits),
@@ -108,7 +124,7 @@ class Study(study.Study):
         """Of a network that has in every block one of its kept cells, each as likely as the others."""
         return self.fixed_madds + sum(
             sum(member.genes.madds(at) for member in members) / len(members)
-            for members, at in zip(kept, self.placements, strict=True)
+            for members, at in zip(self.by_block(kept), self.placements, strict=True)
         )
 
     def _evolution(self, seed: int, progress: Progress) -> None:
@@ -124,11 +140,14 @@ class Study(study.Study):
         penalty = None
         if own.network.budget is not None:
             penalty = make_penalty(own.penalty, own.network.budget * self.reference_madds)
+        raw = own.judging.normalisation == "raw"
+        frame = Frame(self.backbone, classes=len(self.task.spec.classes), channels=channels, norms=raw)
         scorer = GradientScorer(
-            self.on_device(Frame(self.backbone, classes=len(self.task.spec.classes), channels=channels)),
+            self.on_device(frame),
             self.placements,
             self.task,
             own.judging,
+            groups=self.groups,
             penalty=penalty,
             fixed_madds=self.fixed_madds,
             attention=own.cells.mix,
@@ -161,7 +180,7 @@ class Study(study.Study):
             "budget_madds": None if own.network.budget is None else own.network.budget * self.reference_madds,
             "populations": [
                 [{"fitness": m.fitness, "visits": m.visits, "kept": m in kept} for m in population.members]
-                for population, kept in zip(outcome.populations, outcome.kept, strict=True)
+                for population, kept in self.by_block(list(zip(outcome.populations, outcome.kept, strict=True)))
             ],
             "madds": {
                 "evolved": self.mean_madds(outcome.kept),
@@ -177,7 +196,7 @@ class Study(study.Study):
                     }
                     for member in members
                 ]
-                for members, at in zip(outcome.kept, self.placements, strict=True)
+                for members, at in zip(self.by_block(outcome.kept), self.placements, strict=True)
             ],
         }  # fmt: skip
 
