@@ -13,7 +13,7 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 from archipel.metagraph import MetaGraph
-from archipel.nn import ConvBN, batch_norm2d, conv2d, linear, resize, stack
+from archipel.nn import ConvBN, batch_norm2d, conv2d, linear, resize, segment, stack
 from archipel.space import Space
 from archipel.spaces import SPACES, cell
 from archipel.spaces.evolved import Backbone, CellSpace, Kept
@@ -168,6 +168,25 @@ def nested(choose, *, classes: int = 4) -> nn.Module:
     return nn.Sequential(ConvBN(3, C), block, choose.op("last", {"k1": _conv(1), "k3": _conv(3)}), *_head(classes))
 
 
+def segments(choose, *, classes: int = 4) -> nn.Module:
+    """Widths that pass from one segment to the next; a depth, sizes and an op inside; one segment within another."""
+    first, second = choose.value("first", [2, 4]), choose.value("second", [2, 4])
+
+    def layer(i: int) -> nn.Module:
+        hidden = second * choose.value(f"expand{i}", [1, 2])
+        return segment(second, ConvBN(second, hidden), ConvBN(hidden, second, 3, act=None))
+
+    def pool(kernel: int) -> Callable[[], nn.Module]:
+        return lambda: nn.AvgPool2d(kernel, 1, kernel // 2)
+
+    return nn.Sequential(
+        segment(3, ConvBN(3, first, choose.value("kernel", [1, 3]))),
+        segment(first, ConvBN(first, second), choose.op("pool", {"p1": pool(1), "p3": pool(3)})),
+        segment(second, stack(choose.value("depth", [0, 1, 2]), layer)),
+        segment(second, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear(second, classes)),
+    )
+
+
 def _listed() -> dict[str, Space]:
     """Every listed space, as small as its options let it be."""
     tiny = {"classes": 4, "channels": 3, "size": 8, "width": 0.25, "macro": "light", "blocks": 1, "out_channels": 64}
@@ -182,6 +201,7 @@ def _listed() -> dict[str, Space]:
 
 # The options of a space that change what its layers compute.
 VARIANTS: dict[str, tuple[dict[str, str], ...]] = {
+    "mobilenet_elastic": ({"widths": "network"}, {"widths": "stage"}),
     "instanas": ({"shortcut": "shared", "combine": "mean"}, {"shortcut": "per_op", "combine": "sum"}),
     "resnet_flat": ({"downsample": "pool"}, {"downsample": "projection"}),
 }
@@ -199,7 +219,7 @@ def _evolved() -> Space:
     return Space(CellSpace(backbone, (options, options), attention=True).function, classes=4, size=8)
 
 
-ENUMERABLE = {f.__name__: Space(f) for f in (conditional, subsets, cells, shared, elastic, nested)}
+ENUMERABLE = {f.__name__: Space(f) for f in (conditional, subsets, cells, shared, elastic, nested, segments)}
 ENUMERABLE["evolved"] = _evolved()
 SPACES_HELD = {**ENUMERABLE, **_listed()}
 
@@ -232,11 +252,13 @@ def _enlivened(module: nn.Module, seed: int = 0) -> nn.Module:
             fan_in = max(1, tensor[0].numel()) if tensor.dim() > 1 else 1
             tensor.normal_(0, fan_in**-0.5, generator=rng)
         for part in module.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.weight.uniform_(0.5, 1.5, generator=rng)
-                part.bias.uniform_(0.5, 1.0, generator=rng)  # enough that no narrow layer dies behind its ReLU
-                part.running_mean.normal_(0, 0.3, generator=rng)
-                part.running_var.uniform_(0.5, 2.0, generator=rng)
+            if isinstance(part, nn.BatchNorm2d):  # an elastic one has weights and statistics apart
+                if part.affine:
+                    part.weight.uniform_(0.5, 1.5, generator=rng)
+                    part.bias.uniform_(0.5, 1.0, generator=rng)  # enough that no narrow layer dies behind its ReLU
+                if part.running_mean is not None:
+                    part.running_mean.normal_(0, 0.3, generator=rng)
+                    part.running_var.uniform_(0.5, 2.0, generator=rng)
     return module
 
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"choice"},
     {"choose"},
     {"space"},
-    {"metagraph", "gating", "staging", "routes", "cost", "tasks", "spaces", "nn"},
+    {"metagraph", "gating", "staging", "routes", "rows", "cost", "tasks", "spaces", "nn"},
     {"instance", "evolve", "strategies", "evaluators", "sharing"},
     {"recipes"},
     {"api", "cli"},

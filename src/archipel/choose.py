@@ -93,6 +93,10 @@ class Elastic:
         """The largest number it can become: the size of the shared weights."""
         return self.values[-1]
 
+    def then(self, function: Callable[[Any], Number]) -> Elastic:
+        """A function of the number: for what +, -, * and // do not say."""
+        return self._combine(None, lambda mine, _: function(mine))
+
     @contextmanager
     def above(self, bound: int) -> Iterator[None]:
         """Choices made inside are active only while this number is larger than `bound` (elastic depth)."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from archipel.choose import Place, Recorder
 from archipel.errors import ArchitectureError, SpaceError, did_you_mean
 from archipel.gating import Candidates, followed_gates, gated
 from archipel.nn.blocks import Zero
+from archipel.nn.segment import enclosed
 from archipel.routes import (
     Following,
     Gated,
@@ -27,7 +27,6 @@ from archipel.routes import (
     Mixture,
     PerInstance,
     Route,
-    Rows,
     Single,
     Slices,
     Staged,
@@ -35,6 +34,7 @@ from archipel.routes import (
     current_numbers,
     follow,
 )
+from archipel.rows import Numbers, Rows, add_rows, lone_row_explained, rows_of, zeros
 from archipel.space import Space
 from archipel.staging import completed, learns, multiplied, staged
 
@@ -55,7 +55,7 @@ class _Shared(Place):
     def forward(self, x: Any) -> Tensor:
         route = current(self.choice.name)
         if isinstance(route, Rows):
-            return self._scattered(x, route)
+            return self._masked(x, route) if route.masked else self._scattered(x, route)
         if isinstance(route, Staged):
             return self._decided(x, route)
         if isinstance(route, Mixed) and self.choice.name in route.weights:
@@ -82,7 +82,7 @@ class _Shared(Place):
 
     def _run(self, option: Any, x: Any, rows: Tensor | None = None) -> Tensor:
         own = x[option] if self.choice.kind == "inputs" else x
-        y: Tensor = self.options[str(option)](own if rows is None else _rows_of(own, rows))
+        y: Tensor = self.options[str(option)](own if rows is None else rows_of(own, rows))
         return y
 
     def _run_all(self, chosen: Sequence[Any], x: Any) -> Tensor:
@@ -127,7 +127,7 @@ class _Shared(Place):
         if not learns(decision):
             if len(taken) == 1 or bool((taken == taken[0]).all()):  # nothing to gather or scatter
                 return self._run_all([o for o, on in zip(self.choice.options, taken[0].tolist()) if on], x)
-            return self._scattered(x, Rows.of(taken, {name: slice(None)}, {}, decision.device), inside=route)
+            return self._scattered(x, Rows(taken, {name: slice(None)}, Numbers(), decision.device), inside=route)
         empty = None if isinstance(self.empty, Zero) else functools.partial(self._run_empty, x)
         return multiplied(self.choice, decision, taken, lambda option: self._run(option, x), empty)
 
@@ -140,14 +140,15 @@ class _Shared(Place):
                 whole = term if whole is None else whole + term
             elif len(rows):
                 own = route.narrowed(rows) if self._within[str(option)] else route
-                with follow(inside or own), _lone_row_explained(self.choice, option):
+                taking = f"takes option '{option}' of choice '{self.choice.name}'"
+                with follow(inside or own), lone_row_explained(taking):
                     parts.append((rows, self._run(option, x, rows)))
         if self.choice.allows_empty and whole is None:
             none = (~route.codes[:, route.slices[self.choice.name]].any(1)).nonzero()[:, 0].to(route.device)
             if len(none) == len(route.codes):
                 return self._run_empty(x)
             if len(none) and not isinstance(self.empty, Zero):  # what is added up begins with zeros
-                parts.append((none, self._run_empty(_rows_of(x, none))))
+                parts.append((none, self._run_empty(rows_of(x, none))))
         count = self._count(route) if self.choice.mean else None
         if not parts:
             assert whole is not None  # a complete code chooses something in every row
@@ -155,12 +156,28 @@ class _Shared(Place):
         # Under autocast an identity keeps a wider type than a convolution.
         wide = functools.reduce(torch.promote_types, (p.dtype for _, p in parts))
         if whole is None:
-            y = _zeros(parts[0][1], len(route.codes), wide)
+            y = zeros(parts[0][1], len(route.codes), wide)
         else:  # out of place: `whole` may be x itself, or saved for the backward pass
             y = whole.to(torch.promote_types(wide, whole.dtype), copy=True)
         for rows, part in parts:
-            _add_rows(y, rows, part.to(y.dtype))
+            add_rows(y, rows, part.to(y.dtype))
         return y if count is None else y.div_(_spread_over(count, y))
+
+    def _masked(self, x: Any, route: Rows) -> Tensor:
+        """What any row takes, on all rows; a row for which the choice is not active gets what its taker throws away."""
+        own = route.codes[:, route.slices[self.choice.name]]
+        y: Tensor | None = None
+        for option, taking in zip(self.choice.options, own.t()):
+            if bool(taking.any()):
+                term = self._run(option, x)
+                term = term if bool(taking.all()) else term * _spread_over(taking, term)
+                y = term if y is None else y + term
+        if self.choice.allows_empty and not bool(own.any(1).all()):
+            empty = self._run_empty(x)
+            y = empty if y is None else y + empty * _spread_over(~own.any(1), empty)
+        assert y is not None  # somebody is here, and takes something
+        count = self._count(route) if self.choice.mean else None
+        return y if count is None else y / _spread_over(count, y)
 
     def _count(self, route: Rows) -> Tensor | None:
         """How many options each row takes, or None where every row takes one option."""
@@ -168,51 +185,8 @@ class _Shared(Place):
         return None if int(chosen.max()) == 1 else chosen
 
 
-@contextmanager
-def _lone_row_explained(choice: Choice, option: Any) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise ArchitectureError(
-            f"only one sample of the batch takes option '{option}' of choice '{choice.name}', where maps are 1×1, so "
-            "that batch norm cannot be trained on it; use images large enough to keep maps above 1×1 there"
-        ) from error
-
-
 def _spread_over(rows: Tensor, y: Tensor) -> Tensor:
     return rows.to(y).view(-1, *[1] * (y.dim() - 1))
-
-
-def _rows_of(x: Any, rows: Tensor) -> Any:
-    if not isinstance(x, Tensor):
-        return [_rows_of(t, rows) for t in x]
-    if _is_channels_last(x):
-        return x.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
-    return x.index_select(0, rows)
-
-
-def _add_rows(y: Tensor, rows: Tensor, part: Tensor) -> None:
-    """y[rows] += part, in place."""
-    if _is_channels_last(y):
-        y.permute(0, 2, 3, 1).index_add_(0, rows, part.permute(0, 2, 3, 1))
-    else:
-        y.index_add_(0, rows, part)
-
-
-def _zeros(like: Tensor, count: int, dtype: torch.dtype) -> Tensor:
-    """Zeros of the shape and memory layout of `like`, but `count` rows."""
-    if _is_channels_last(like):
-        _, c, h, w = like.shape
-        return like.new_zeros(count, h, w, c, dtype=dtype).permute(0, 3, 1, 2)
-    return like.new_zeros(count, *like.shape[1:], dtype=dtype)
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    # torch gathers and scatters rows of this layout element by element, 5 to 14 times slower than through a
-    # permuted view, and forgets the layout on the way.
-    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 class MetaGraph(nn.Module):
@@ -228,7 +202,8 @@ class MetaGraph(nn.Module):
         super().__init__()
         self.space = space
         self.net = space.read(Recorder(_Shared))
-        self._values = [c.name for c in space.choices if c.kind == "value"]
+        inside = enclosed(self.net)
+        self._values = [c for c in space.choices if c.kind == "value" and c.name not in inside]
 
     def extra_repr(self) -> str:
         return repr(self.space)
@@ -299,22 +274,18 @@ class MetaGraph(nn.Module):
         if bool((codes == codes[0]).all()):  # where all agree this is a Single, and costs what it costs
             with follow(Single(self.space.decode(codes[0]))):
                 return self.net(x)
+        whole = Rows(codes, self.space.slices, Numbers(), first.device, route.masked)
         if not self._values:
-            return self._follow_rows(x, codes, {}, first.device)
+            return self._follow(x, whole)
         # Sizes change the shape of what flows: rows that differ in them cannot share a tensor.
-        columns = torch.cat([codes[:, self.space.slices[name]] for name in self._values], 1)
-        _, group = columns.unique(dim=0, return_inverse=True)
-        groups = [(group == g).nonzero()[:, 0] for g in range(int(group.max()) + 1)]
-        parts = [
-            self._follow_rows(
-                _rows_of(x, rows.to(first.device)), codes[rows], self.space.decode(codes[rows[0]]), first.device
-            )
-            for rows in groups
-        ]
-        return torch.cat(parts).index_select(0, torch.cat(groups).argsort().to(first.device))
+        groups = whole.grouped(self._values)
+        if len(groups) == 1:
+            return self._follow(x, groups[0][1])
+        parts = [(rows, self._follow(rows_of(x, rows), route)) for rows, route in groups if rows is not None]
+        return rows_of(torch.cat([y for _, y in parts]), torch.cat([rows for rows, _ in parts]).argsort())
 
-    def _follow_rows(self, x: Any, codes: Tensor, numbers: Mapping[str, Any], device: torch.device) -> Any:
-        with follow(Rows.of(codes, self.space.slices, numbers, device)):
+    def _follow(self, x: Any, route: Rows) -> Any:
+        with follow(route):
             return self.net(x)
 
     def extract(self, architecture: Architecture) -> nn.Module:

@@ -11,11 +11,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.errors import ArchitectureError
+from archipel.rows import Rows
 
 __all__ = ["Gated", "Mixture", "PerInstance", "Route", "Single", "Slices", "Staged", "current_numbers"]
 
@@ -57,6 +57,9 @@ class PerInstance:
     """
 
     architectures: Tensor | Sequence[Architecture]
+    masked: bool = False
+    """Nothing is gathered: what any sample takes runs on all of them, times 0 or 1 (for evaluation: a static union's
+    work, with each sample's own output)."""
 
 
 @dataclass(frozen=True)
@@ -106,32 +109,6 @@ class Staged:
 
 
 Route: TypeAlias = Single | Mixture | PerInstance | Gated | Staged
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A `PerInstance` route while it is being followed: which rows of the current (sub-)batch take what.
-
-    `numbers` are the `value` choices, equal for all rows; `taken` maps a choice to the row indices of each of its
-    options, None for "all rows".
-    """
-
-    codes: Tensor  # [B, D] bool, on the CPU
-    slices: Mapping[str, slice]
-    taken: Mapping[str, list[Tensor | None]]
-    numbers: Mapping[str, Any]
-    device: torch.device
-
-    @classmethod
-    def of(cls, codes: Tensor, slices: Mapping[str, slice], numbers: Mapping[str, Any], device: torch.device) -> Rows:
-        # One transfer for the whole network: rows sorted by column, then cut at the column counts.
-        counts = codes.sum(0).tolist()
-        rows = codes.t().nonzero()[:, 1].to(device, non_blocking=True)
-        columns = [None if n == len(codes) else part for n, part in zip(counts, rows.split(counts))]
-        return cls(codes, slices, {name: columns[cut] for name, cut in slices.items()}, numbers, device)
-
-    def narrowed(self, rows: Tensor) -> Rows:
-        return Rows.of(self.codes[rows.cpu()], self.slices, self.numbers, self.device)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from archipel.metagraph import MetaGraph, PerInstance
+from archipel.nn import ConvBN, batch_norm2d, conv2d, segment
 from archipel.nn.fold import fold_batch_norm
+from archipel.space import Space
 
 
 class Residual(nn.Sequential):
@@ -95,3 +98,26 @@ def test_an_activation_used_twice_still_stands_between() -> None:
     ).eval()
     x = torch.randn(2, 3, 5, 5)
     torch.testing.assert_close(fold_batch_norm(original)(x), original(x), rtol=1e-5, atol=1e-5)
+
+
+def test_elastic_pairs_become_a_convolution_for_every_child(enliven) -> None:
+    def function(choose):
+        width, kernel = choose.value("width", [2, 4]), choose.value("kernel", [1, 3])
+        hidden = width * choose.value("expand", [1, 2])
+        return nn.Sequential(
+            segment(
+                3,
+                ConvBN(3, hidden, kernel),
+                ConvBN(hidden, hidden, 3, stride=2, groups=hidden),
+                nn.Sequential(conv2d(hidden, width, bias=True), batch_norm2d(width), nn.Tanh()),
+            ),
+            segment(width, conv2d(width, 2), nn.BatchNorm2d(2)),
+        )
+
+    graph = enliven(MetaGraph(Space(function)))
+    folded = fold_batch_norm(graph)
+    x = torch.randn(8, 3, 6, 6, dtype=torch.float64)
+    for route in (*graph.space, PerInstance(list(graph.space))):
+        torch.testing.assert_close(folded(x, route), graph(x, route))
+    norms = [name for name, part in folded.named_modules() if isinstance(part, nn.BatchNorm2d)]
+    assert norms == ["net.1.1"], "of an elastic convolution, but no elastic norm"

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,8 +37,9 @@ WAYS = 4096
 class LayerSum:
     """Σ over a network's parts of a figure that few choices decide, of codes `[B, D]`.
 
-    Which choices decide a part is found by moving every choice away from a few random architectures, and again from
-    each of those held out for which the sum is not right, until several in a row are. A part is then looked at once
+    Which choices decide a part is found by moving every choice away from the architecture of the greatest values, in
+    which every layer of a depth stands, and from a few random ones, and again from each of those held out for which the
+    sum is not right, until several in a row are. A part is then looked at once
     for each way in which its choices are set.
 
     Args:
@@ -103,6 +105,7 @@ class LayerSum:
         return self._looked[architecture]
 
     def _explore(self, rng: random.Random) -> None:
+        self._move_all(self._greatest(rng))
         for _ in range(BASES):
             self._move_all(self.space.sample(rng))
         right = 0
@@ -116,6 +119,15 @@ class LayerSum:
             if right == HELD_OUT:
                 return
         self._depend_on_everything()
+
+    def _greatest(self, rng: random.Random) -> Architecture:
+        """Every `value` choice at its greatest, the others as in a random architecture that sets them."""
+        drawn = self.space.sample(rng)
+        values: dict[str, Any] = {}
+        for choice in self.space.active(values):  # grows as the loop sets values
+            first = choice.options[: choice.k] if choice.takes_several else choice.options[0]
+            values[choice.name] = max(choice.options) if choice.kind == "value" else drawn.get(choice.name, first)
+        return self.space.canonical(values)
 
     def _move_all(self, base: Architecture) -> None:
         here = self._look(base)

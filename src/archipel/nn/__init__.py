@@ -3,6 +3,7 @@
 from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, classifier, residual
 from archipel.nn.elastic import batch_norm2d, conv2d, linear, resize, stack
 from archipel.nn.initial import he_fan_out
+from archipel.nn.segment import segment
 
 __all__ = [
     "BasicBlock",
@@ -17,5 +18,6 @@ __all__ = [
     "linear",
     "residual",
     "resize",
+    "segment",
     "stack",
 ]

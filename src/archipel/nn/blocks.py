@@ -1,14 +1,15 @@
 """Convolutional blocks of the mobile networks.
 
 Everything is an `nn.Sequential` of plain layers where it can be, so that batch norm can be folded and a network
-printed. All convolutions are bias-free and followed by batch norm.
+printed. All convolutions are bias-free and followed by batch norm. Sizes may be open (`choose.value`).
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from archipel.choose import Place
+from archipel.choose import Elastic, Place
+from archipel.nn.elastic import Size, batch_norm2d, conv2d, linear
 
 __all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "classifier", "residual"]
 
@@ -18,18 +19,18 @@ class ConvBN(nn.Sequential):
 
     def __init__(
         self,
-        c_in: int,
-        c_out: int,
-        kernel: int = 1,
+        c_in: Size,
+        c_out: Size,
+        kernel: Size = 1,
         *,
         stride: int = 1,
-        groups: int = 1,
+        groups: Size = 1,
         act: type[nn.Module] | None = nn.ReLU,
         eps: float = 1e-5,
     ) -> None:
         layers: list[nn.Module] = [
-            nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(c_out, eps),
+            conv2d(c_in, c_out, kernel, stride=stride, groups=groups),
+            batch_norm2d(c_out, by=(c_in, kernel), eps=eps),
         ]
         if act is not None:
             layers.append(act(inplace=True))
@@ -44,17 +45,18 @@ class InvertedResidual(nn.Sequential):
 
     def __init__(
         self,
-        c_in: int,
-        c_out: int,
+        c_in: Size,
+        c_out: Size,
         *,
-        kernel: int = 3,
-        expand: int = 6,
+        kernel: Size = 3,
+        expand: Size = 6,
         stride: int = 1,
         act: type[nn.Module] = nn.ReLU,
         eps: float = 1e-5,
     ) -> None:
-        hidden = c_in * expand
-        layers: list[nn.Module] = [] if expand == 1 else [ConvBN(c_in, hidden, act=act, eps=eps)]
+        has_first = isinstance(expand, Elastic) or expand != 1
+        hidden = c_in * expand if has_first else c_in
+        layers: list[nn.Module] = [] if not has_first else [ConvBN(c_in, hidden, act=act, eps=eps)]
         layers += [
             ConvBN(hidden, hidden, kernel, stride=stride, groups=hidden, act=act, eps=eps),
             ConvBN(hidden, c_out, act=None, eps=eps),
@@ -94,7 +96,7 @@ def residual(body: nn.Module) -> nn.Module:
     return nn.Identity() if isinstance(body, Zero) else Residual(body)
 
 
-def classifier(features: int, classes: int, dropout: float = 0.0) -> list[nn.Module]:
+def classifier(features: Size, classes: int, dropout: float = 0.0) -> list[nn.Module]:
     """From maps `[B, features, H, W]` to scores `[B, classes]`: average over space, dropout, linear."""
     layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return [*layers, *([nn.Dropout(dropout)] if dropout else []), nn.Linear(features, classes)]
+    return [*layers, *([nn.Dropout(dropout)] if dropout else []), linear(features, classes)]

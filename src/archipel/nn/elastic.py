@@ -7,20 +7,41 @@ ones it holds the weights of the largest size and runs the leading channels and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archipel.choice import Choice
 from archipel.choose import Elastic
 from archipel.errors import SpaceError
-from archipel.routes import Slices, current_numbers
+from archipel.routes import Slices, current, current_numbers, follow
+from archipel.rows import Rows, assembled, lone_row_explained, rows_of
 
-__all__ = ["batch_norm2d", "conv2d", "linear", "resize", "stack"]
+__all__ = [
+    "ElasticBatchNorm2d",
+    "ElasticConv2d",
+    "ElasticLayer",
+    "Size",
+    "SwitchedBatchNorm2d",
+    "batch_norm2d",
+    "conv2d",
+    "linear",
+    "mapped",
+    "reads",
+    "resize",
+    "stack",
+]
 
 Size: TypeAlias = "int | Elastic"
+
+
+def mapped(size: Any, function: Callable[[Any], int]) -> Size:
+    """A function of a number that may be open, for what +, -, * and // do not say."""
+    return size.then(function) if isinstance(size, Elastic) else function(size)
 
 
 def _largest(size: Size) -> int:
@@ -30,16 +51,26 @@ def _largest(size: Size) -> int:
     return int(values[-1])
 
 
-class _Elastic(Slices):
+class ElasticLayer(Slices):
     """What elastic layers share: named sizes, resolved from the route under way."""
 
     def __init__(self, **sizes: Size) -> None:
         super().__init__()
         self.sizes = sizes
-        self.choice = next(s.choices[0].name for s in sizes.values() if isinstance(s, Elastic))
+        self.choices = list(dict.fromkeys(c for s in sizes.values() if isinstance(s, Elastic) for c in s.choices))
+        self.choice = self.choices[0].name
 
     def numbers(self, assignment: Mapping[str, Any]) -> dict[str, Any]:
         return {n: s.at(assignment) if isinstance(s, Elastic) else s for n, s in self.sizes.items()}
+
+    def settings(self) -> Iterator[dict[str, Any]]:
+        """Every way in which the choices of its sizes can be set."""
+        for values in itertools.product(*(choice.options for choice in self.choices)):
+            yield dict(zip((choice.name for choice in self.choices), values))
+
+    def key(self, assignment: Mapping[str, Any]) -> str:
+        """The name of such a way."""
+        return "-".join(str(assignment[choice.name]) for choice in self.choices).replace(".", "_")
 
     def extra_repr(self) -> str:
         return ", ".join(
@@ -50,7 +81,7 @@ class _Elastic(Slices):
         return current_numbers(self.choice)
 
 
-class _Conv2d(_Elastic):
+class ElasticConv2d(ElasticLayer):
     def __init__(self, c_in: Size, c_out: Size, kernel: Size, stride: int, groups: Size, bias: bool) -> None:
         super().__init__(c_in=c_in, c_out=c_out, kernel=kernel, groups=groups)
         self.stride = stride
@@ -90,13 +121,13 @@ def conv2d(
         )
     if isinstance(kernel, Elastic) and any(k % 2 == 0 for k in kernel.values):
         raise SpaceError(f"elastic kernel {list(kernel.values)} has an even size; a centred crop needs odd ones")
-    return _Conv2d(c_in, c_out, kernel, stride, groups, bias)
+    return ElasticConv2d(c_in, c_out, kernel, stride, groups, bias)
 
 
-class _BatchNorm2d(_Elastic):
-    def __init__(self, channels: Elastic) -> None:
+class ElasticBatchNorm2d(ElasticLayer):
+    def __init__(self, channels: Elastic, eps: float) -> None:
         super().__init__(channels=channels)
-        self.full = nn.BatchNorm2d(_largest(channels))
+        self.full = nn.BatchNorm2d(_largest(channels), eps)
         self._averaged: Tensor | None = None  # how many batches each channel's cumulative average is over
 
     def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -134,12 +165,50 @@ class _BatchNorm2d(_Elastic):
         return y
 
 
-def batch_norm2d(channels: Size) -> nn.Module:
-    """Batch norm over the leading channels; all sizes share one set of statistics (recalibrate before use)."""
-    return _BatchNorm2d(channels) if isinstance(channels, Elastic) else nn.BatchNorm2d(channels)
+class SwitchedBatchNorm2d(ElasticLayer):
+    """One weight and bias, and running statistics for every way in which the choices of its sizes are set."""
+
+    def __init__(self, channels: Size, by: Sequence[Size], eps: float) -> None:
+        super().__init__(channels=channels, **{f"by{i}": size for i, size in enumerate(by)})
+        self.full = nn.BatchNorm2d(_largest(channels), eps, track_running_stats=False)
+        self.statistics = nn.ModuleDict()
+        for assignment in self.settings():
+            own = self.numbers(assignment)["channels"]
+            self.statistics[self.key(assignment)] = nn.BatchNorm2d(own, eps, affine=False)
+
+    def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
+        statistics = self.statistics[self.key(assignment)]
+        c = self.numbers(assignment)["channels"]
+        return {"weight": self.full.weight[:c], "bias": self.full.bias[:c], **dict(statistics.named_buffers())}
+
+    def forward(self, x: Tensor) -> Tensor:
+        own, t = self.statistics[self.key(self.now())], self.tensors(self.now())
+        assert isinstance(own, nn.BatchNorm2d)
+        factor = own.momentum or 0.0
+        if own.training:
+            t["num_batches_tracked"] += 1
+            factor = 1.0 / float(t["num_batches_tracked"]) if own.momentum is None else own.momentum
+        return F.batch_norm(
+            x, t["running_mean"], t["running_var"], t["weight"], t["bias"], own.training, factor, own.eps
+        )
 
 
-class _Linear(_Elastic):
+def batch_norm2d(channels: Size, *, by: Sequence[Size] = (), eps: float = 1e-5) -> nn.Module:
+    """Batch norm over the leading channels.
+
+    Without `by` all sizes share one set of statistics, which fit one child at a time (recalibrate before use). With it
+    there is a set for every way in which the choices of `channels` and `by` are set (switchable batch norm, Yu et al.,
+    ICLR 2019, though weight and bias are shared), so that samples of one batch may differ in them.
+
+    Args:
+        by: sizes of what comes before, such as the channels and the kernel of the convolution.
+    """
+    if any(isinstance(size, Elastic) for size in by):
+        return SwitchedBatchNorm2d(channels, by, eps)
+    return ElasticBatchNorm2d(channels, eps) if isinstance(channels, Elastic) else nn.BatchNorm2d(channels, eps)
+
+
+class _Linear(ElasticLayer):
     def __init__(self, c_in: Size, c_out: Size, bias: bool) -> None:
         super().__init__(c_in=c_in, c_out=c_out)
         self.full = nn.Linear(_largest(c_in), _largest(c_out), bias)
@@ -167,12 +236,32 @@ class _Stack(nn.Sequential):
     def __init__(self, depth: Elastic, layers: list[nn.Module]) -> None:
         super().__init__(*layers)
         self.depth = depth
+        self.choice = depth.choices[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        depth = int(self.depth.at(current_numbers(self.depth.choices[0].name)))
+        route = current(self.choice.name)
+        if isinstance(route, Rows) and self.choice.name not in route.numbers:
+            return self._ever_fewer(x, route)
+        depth = int(self.depth.at(current_numbers(self.choice.name)))
         for layer in list(self)[:depth]:
             x = layer(x)
         return x
+
+    def _ever_fewer(self, x: Tensor, route: Rows) -> Tensor:
+        """Every layer on the rows that are deep enough for it."""
+        depths = torch.tensor([int(self.depth.at({self.choice.name: v})) for v in route.values(self.choice)])
+        rows, done = torch.arange(len(depths)), []  # of what is left, and what is through
+        for i, layer in enumerate(self):
+            stays = depths[rows] > i
+            if not stays.any():
+                break
+            if not stays.all():
+                left, on = ((~stays).nonzero()[:, 0], stays.nonzero()[:, 0])
+                done.append((rows[left], rows_of(x, left.to(x.device))))
+                x, rows, route = rows_of(x, on.to(x.device)), rows[on], route.narrowed(on)
+            with follow(route), lone_row_explained(f"is deep enough for layer {i} of choice '{self.choice.name}'"):
+                x = layer(x)
+        return assembled([*done, (rows, x)]) if done else x
 
 
 def stack(depth: Size, make: Callable[[int], nn.Module]) -> nn.Module:
@@ -206,3 +295,13 @@ class _Resize(nn.Module):
 def resize(size: Size) -> nn.Module:
     """Images scaled to `size` × `size` (bilinear, antialiased): an elastic input resolution."""
     return _Resize(size)
+
+
+def reads(module: nn.Module) -> Iterator[tuple[Choice, bool]]:
+    """(`value` choice, whether only as a depth) of every choice that a layer itself reads."""
+    if isinstance(module, ElasticLayer):
+        yield from ((choice, False) for choice in module.choices)
+    elif isinstance(module, _Stack):
+        yield module.choice, True
+    elif isinstance(module, _Resize) and isinstance(module.size, Elastic):
+        yield from ((choice, False) for choice in module.size.choices)

@@ -10,6 +10,7 @@ from archipel.space import SpaceFunction
 from archipel.spaces.evolved import CellSpace, load_space
 from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
+from archipel.spaces.mobilenet_elastic import mobilenet_elastic
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
 from archipel.spaces.mobilenet_v2_drop import mobilenet_v2_drop
 from archipel.spaces.nets import NETS, Net
@@ -27,6 +28,7 @@ __all__ = [
     "definition",
     "fbnet",
     "instanas",
+    "mobilenet_elastic",
     "mobilenet_v2",
     "mobilenet_v2_drop",
     "proxyless",
@@ -38,6 +40,7 @@ __all__ = [
 SPACES: dict[str, SpaceFunction] = {
     "fbnet": fbnet,
     "instanas": instanas,
+    "mobilenet_elastic": mobilenet_elastic,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_drop": mobilenet_v2_drop,
     "proxyless": proxyless,
