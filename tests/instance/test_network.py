@@ -11,6 +11,7 @@ from torch import nn
 from archipel.errors import OptionError
 from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import LightController
+from archipel.instance.executors import EXECUTORS
 from archipel.instance.network import InstanceNetwork
 from archipel.instance.policy import CodePolicy
 from archipel.metagraph import MetaGraph, PerInstance
@@ -46,6 +47,26 @@ def test_it_is_the_graph_along_the_controllers_modes(space: Space, graph: MetaGr
     torch.testing.assert_close(torch.cat([network(x[i : i + 1]) for i in range(9)]), expected, rtol=1e-5, atol=1e-5)
     alone = torch.cat([graph.extract(space.decode(code))(x[i : i + 1]) for i, code in enumerate(codes)])
     torch.testing.assert_close(expected, alone, rtol=1e-5, atol=1e-5)
+
+
+class Always:
+    """A cost model that knows one executor."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cheapest(self, codes: torch.Tensor) -> str:  # noqa: ARG002
+        return self.name
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_the_way_a_batch_is_run_is_the_cost_models(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setitem(EXECUTORS, name, lambda *_, way=EXECUTORS[name]: ran.append(name) or way(*_))  # type: ignore[func-returns-value]
+    graph, x = MetaGraph(Space(three)), torch.cat([of_brightness(0.0), of_brightness(1.0)])
+    network = InstanceNetwork(graph, ByBrightness(), routing=Always(name))  # type: ignore[arg-type]
+    assert network(x).allclose(InstanceNetwork(graph, ByBrightness())(x))
+    assert name in ran
 
 
 def three(choose) -> nn.Module:

@@ -1,6 +1,7 @@
 """Instance-aware search (InstaNAS): controller, reward, stages, controls."""
 
 from archipel.instance.alarms import Alarm, Diversity, diversity
+from archipel.instance.batch_cost import BatchCost
 from archipel.instance.block_gates import BlockGates, GatedNetwork
 from archipel.instance.cascade import Cascade, CascadePoint
 from archipel.instance.code_cost import CodeCost
@@ -8,6 +9,7 @@ from archipel.instance.code_madds import CodeMadds
 from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import LightController, ResNetController, make_controller
 from archipel.instance.dropping import DropTraining
+from archipel.instance.executors import EXECUTORS, execute
 from archipel.instance.finetuning import fine_tune
 from archipel.instance.gated_training import GatedTraining
 from archipel.instance.network import InstanceNetwork
@@ -18,7 +20,9 @@ from archipel.instance.search import Search, mode_codes
 from archipel.instance.variants import choose_variants
 
 __all__ = [
+    "EXECUTORS",
     "Alarm",
+    "BatchCost",
     "BlockGates",
     "Cascade",
     "CascadePoint",
@@ -40,6 +44,7 @@ __all__ = [
     "WindowSchedule",
     "choose_variants",
     "diversity",
+    "execute",
     "fine_tune",
     "latency_reward",
     "make_controller",

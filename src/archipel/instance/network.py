@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from archipel.errors import OptionError
+from archipel.instance.batch_cost import BatchCost
 from archipel.instance.conditioned import ConditionedController
+from archipel.instance.executors import execute
 from archipel.instance.policy import CodePolicy
-from archipel.metagraph import MetaGraph, PerInstance
+from archipel.metagraph import MetaGraph
 from archipel.nn.fold import fold_batch_norm
 
 __all__ = ["InstanceNetwork"]
@@ -19,16 +21,21 @@ __all__ = ["InstanceNetwork"]
 class InstanceNetwork(nn.Module):
     """y = G(x; m̂(x)): each image through the architecture its controller picks, only that architecture computed.
 
-    For inference: batch norm is folded. A batch is routed through the meta-graph; a single image goes through its
-    extracted child, of which the last `children` are kept ready. With a conditioned controller every call says how
-    long an image may take.
+    For inference: batch norm is folded. A batch is routed through the meta-graph, in the way that `routing` says takes
+    least, or by gathering; a single image goes through its extracted child, of which the last `children` are kept
+    ready. With a conditioned controller every call says how long an image may take.
     """
 
-    def __init__(self, graph: MetaGraph, controller: nn.Module, *, children: int = 64) -> None:
+    def __init__(
+        self, graph: MetaGraph, controller: nn.Module, *, children: int = 64, routing: BatchCost | None = None
+    ) -> None:
         super().__init__()
+        self.routing = routing
         self.policy = CodePolicy(graph.space)
         self.space = graph.space
-        self.graph = fold_batch_norm(graph)
+        folded = fold_batch_norm(graph)
+        assert isinstance(folded, MetaGraph)  # a copy
+        self.graph = folded
         self.controller = fold_batch_norm(controller)
         self._source = (graph,)  # in a tuple: children are taken from it, but it is no part of this network
         self._capacity = children
@@ -55,7 +62,8 @@ class InstanceNetwork(nn.Module):
         if len(inputs) == 1:
             child: Tensor = self._child(logits)(inputs)
             return child
-        return self.graph(inputs, PerInstance(self.policy.mode(logits)))
+        codes = self.policy.mode(logits)
+        return execute(self.graph, inputs, codes, "gathered" if self.routing is None else self.routing.cheapest(codes))
 
     def _logits(self, inputs: Tensor, target_ms: float | Tensor | None) -> Tensor:
         if isinstance(self.controller, ConditionedController) != (target_ms is not None):

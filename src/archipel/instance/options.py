@@ -34,6 +34,10 @@ class SearchOptions:
     conditioned: bool = False
     """Tell the controller how long the architecture may take, another target for each image: one search, then one
     fine-tuning, give all variants, and the found network can be asked for any latency."""
+    cost: Literal["table", "routed"] = "table"
+    """What an image's latency is, in rewards, budgets and targets: that of its architecture in the latency table; or
+    its share of a gathered batch of `latency.throughput_batch` images, in which an option that few take costs them
+    more."""
     reward: Literal["window", "constrained"] = "window"
     """What latency earns: most in the middle of a window, or nothing, and above the target a price that rises until
     the target is met. Conditioned, every image has its own window round its target; else the target is the middle."""

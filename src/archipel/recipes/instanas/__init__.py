@@ -18,7 +18,7 @@ from archipel.progress import SILENT, Progress
 from archipel.recipes import job
 from archipel.recipes.instanas.cascade import cascades
 from archipel.recipes.instanas.judging import contestants, forget_details, test
-from archipel.recipes.instanas.latency import check_target, latency_table
+from archipel.recipes.instanas.latency import check_cost, check_target, costs_of, latency_table
 from archipel.recipes.instanas.outcome import result_of
 from archipel.recipes.instanas.plan import Plan
 from archipel.recipes.instanas.rivals import backbone, rivals
@@ -66,6 +66,7 @@ def prepare(
     """See `archipel.recipes.job.Recipe`."""
     file = Path(request.table) if request.table is not None and not measured else None
     space = open_space(task, function, settings.network)
+    check_cost(space, settings)
     if settings.baselines.which == "all":
         backbone(task, space.options.get("macro"), settings)
     device, table = job.open_device(
@@ -126,9 +127,10 @@ def run(
     with device.use():
         measured = latency_table(study)
         routed, static = study.cost(measured, controlled=True), study.cost(measured, controlled=False)
-        check_target(routed, target_ms)
+        costs = costs_of(study, measured)
+        check_target(costs.variant, target_ms)
         against = rivals(study, seeds)
-        plan = Plan(study, routed, static, seeds, target_ms, against)
+        plan = Plan(study, costs, seeds, target_ms, against)
         if device.threads > 1:
             pretrained(study)  # alone it may use all threads of the device; as a job it has one
         run_jobs(
@@ -145,7 +147,7 @@ def run(
         everyone += cascades(study, everyone, workers=plan.workers, target_ms=target_ms)
         left = [(rival, rival.contestants()) for rival in against]
         deciding = {one.key: one.network for _, networks in left for one in networks}
-        timed = study.once("timing", lambda: time_all(study, everyone, deciding))
+        timed = study.once("timing", lambda: time_all(study, everyone, deciding, costs.batch))
 
         def tested() -> dict[str, Any]:
             rows, details = test(study, everyone, routed=routed, static=static, workers=plan.workers)

@@ -117,7 +117,7 @@ def static_child(
             child, study.settings.finetuning, title=f"fine-tuning static child {name}, seed {seed}", stage=stage
         )
         study.folder.checkpoint(final_name("static_child", name, seed)).save({"network": child}, {})
-        return {"architecture": best.to_json(), "val_accuracy": score, "table_ms": static.of(best)}
+        return {"architecture": best.to_json(), "val_accuracy": score}
 
     done = study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
@@ -138,7 +138,7 @@ def union(study: Study, seed: int, name: str, choice: int, *, static: CodeCost) 
         title = f"fine-tuning {study.upper.replace('_', ' ')} of {name}, seed {seed}"
         study.train_plain(child, study.settings.finetuning, title=title, stage=stage)
         study.folder.checkpoint(final_name(study.upper, name, seed)).save({"network": child}, {})
-        return {"architecture": architecture.to_json(), "table_ms": static.of(architecture)}
+        return {"architecture": architecture.to_json()}
 
     done = study.once(stage, work)
     study.folder.checkpoint(stage).path.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ def upper_stage(study: Study, seed: int, name: str) -> str:
 
 
 def random_policy(
-    study: Study, seed: int, name: str, choice: int, *, routed: CodeCost, static: CodeCost
+    study: Study, seed: int, name: str, choice: int, *, routed: CodeCost, dealt: CodeCost
 ) -> dict[str, Any]:
     """A random architecture for every image, as fast on average as the variant with its controller."""
     stage = f"random-policy-{seed}-{name}"
@@ -158,7 +158,7 @@ def random_policy(
     def work() -> dict[str, Any]:
         graph, controller = load_candidate(study, seed, choice)
         target = float(routed(validation_codes(study, controller)).mean())
-        policy = RandomPolicy.costing(static, target, torch.Generator().manual_seed(study.seed_of(stage)))
+        policy = RandomPolicy.costing(dealt, target, torch.Generator().manual_seed(study.seed_of(stage)))
 
         def draw(inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
             return policy.draw(len(inputs), generator)

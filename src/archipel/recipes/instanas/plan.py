@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from archipel.instance.code_cost import CodeCost
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
 from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
+from archipel.recipes.instanas.latency import Costs
 from archipel.recipes.instanas.rivals import Rival
 from archipel.recipes.instanas.stages import fine_tune_all, fine_tune_variant, pretrained, search
 from archipel.recipes.instanas.study import Study
@@ -25,8 +25,7 @@ class Plan:
     """The jobs of one run. Weights are rough epochs of the meta-graph, for the bar and the order."""
 
     study: Study
-    routed: CodeCost
-    static: CodeCost
+    costs: Costs
     seeds: int
     target_ms: float | None
     rivals: Sequence[Rival] = ()
@@ -91,7 +90,7 @@ class Plan:
         ]
 
     def _search(self, graph: MetaGraph, seed: int, progress: Progress) -> None:
-        search(self.study.reporting_to(progress), graph, self.routed, seed, self.target_ms)
+        search(self.study.reporting_to(progress), graph, self.costs.variant, seed, self.target_ms)
 
     def _variants(self, seed: int) -> list[Job]:
         chosen: dict[str, int] = self.study.done(f"search-{seed}")["chosen"]
@@ -116,10 +115,10 @@ class Plan:
         if not study.settings.search.conditioned:
             fine_tune_variant(study, seed, name, choice)
         if study.settings.baselines.any:
-            static_child(study, seed, name, choice, routed=self.routed, static=self.static)
+            static_child(study, seed, name, choice, routed=self.costs.variant, static=self.costs.static)
         if is_contrasted:
-            random_policy(study, seed, name, choice, routed=self.routed, static=self.static)
-            union(study, seed, name, choice, static=self.static)
+            random_policy(study, seed, name, choice, routed=self.costs.variant, dealt=self.costs.dealt)
+            union(study, seed, name, choice, static=self.costs.static)
 
     def _mobilenet(self, width: float, seed: int, progress: Progress) -> None:
         mobilenet(self.study.reporting_to(progress), width, seed)

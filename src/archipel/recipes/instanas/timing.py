@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.cost import measure
+from archipel.instance.batch_cost import BatchCost
 from archipel.instance.cascade import EVERYTHING, NOTHING, Cascade
 from archipel.instance.network import InstanceNetwork
 from archipel.metagraph import MetaGraph
@@ -22,7 +23,10 @@ __all__ = ["time_all"]
 
 
 def time_all(
-    study: Study, everyone: list[Contestant], others: Mapping[str, nn.Module] = MappingProxyType({})
+    study: Study,
+    everyone: list[Contestant],
+    others: Mapping[str, nn.Module] = MappingProxyType({}),
+    routing: BatchCost | None = None,
 ) -> dict[str, Any]:
     """Wall-clock milliseconds an image, controller included: at batch 1 and at the throughput batch.
 
@@ -34,6 +38,7 @@ def time_all(
 
     Args:
         others: networks by key that are ready to be called, timed with them.
+        routing: says in which way a per-instance network runs a batch; without, by gathering.
     """
     options = study.settings.latency
     images = next(iter(study.task.loader("val", options.throughput_batch, device=study.device.torch_device))).inputs
@@ -55,7 +60,7 @@ def time_all(
             continue
         if one.controller is not None:
             assert isinstance(one.network, MetaGraph)
-            ready: nn.Module = study.on_device(InstanceNetwork(one.network, one.controller))
+            ready: nn.Module = study.on_device(InstanceNetwork(one.network, one.controller, routing=routing))
         else:
             ready = study.device.prepare(one.network)
         calls[f"{one.key}/0"] = partial(each, ready)
