@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from archipel.cost import TableSettings
+from archipel.cost import Device, TableSettings
 from archipel.errors import OptionError
 
 __all__ = ["Jobs", "Latency"]
@@ -26,7 +27,7 @@ class Latency(TableSettings):
 
 @dataclass(frozen=True)
 class Jobs:
-    """How the seeds, variants and baselines share the machine."""
+    """How seeds, devices and trainings share the machine."""
 
     workers: int = 0
     """Processes side by side, one thread each; 0: one per core on a CPU, one on a GPU. Results do not depend on it."""
@@ -34,3 +35,9 @@ class Jobs:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise OptionError(f"jobs.workers is {self.workers}; give 1 or more, or 0 for one per core")
+
+    def side_by_side(self, device: Device) -> int:
+        """How many processes train on a device at the same time."""
+        if self.workers or device.torch_device.type != "cpu":
+            return self.workers or 1
+        return len(os.sched_getaffinity(0))

@@ -7,7 +7,6 @@ space like any other, a JSON file for `--space`. The authors published no progra
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,10 +91,9 @@ def run(
     """
     begin = time.monotonic()
     study = Study(folder, task, device, open_space(task, proxyless, settings.network), settings, seed, progress)
-    cores = len(os.sched_getaffinity(0)) if device.torch_device.type == "cpu" else 1
     with device.use():
         run_jobs(
-            study.jobs(seeds), workers=settings.jobs.workers or cores, progress=progress, title="evolution",
+            study.jobs(seeds), workers=settings.jobs.side_by_side(device), progress=progress, title="evolution",
             total=float(seeds),
         )  # fmt: skip
     study.space = task.space(load_space(folder.path / space_file("evolved", 0)).function)

@@ -3,7 +3,6 @@ nothing."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,10 +32,7 @@ class Plan:
     @property
     def workers(self) -> int:
         """Processes side by side."""
-        asked = self.study.settings.jobs.workers
-        if asked:
-            return asked
-        return len(os.sched_getaffinity(0)) if self.study.device.torch_device.type == "cpu" else 1
+        return self.study.settings.jobs.side_by_side(self.study.device)
 
     @property
     def weight(self) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from archipel.cost import TableSettings
 from archipel.errors import OptionError
+from archipel.recipes.settings import Jobs
 from archipel.sharing.alternating import Alternation
 from archipel.sharing.binarisation import Binarisation
 from archipel.sharing.penalty import PenaltySettings
@@ -101,18 +102,6 @@ class Baselines:
 @dataclass(frozen=True)
 class Latency(TableSettings):
     """The latency tables, one for every device that can be measured here."""
-
-
-@dataclass(frozen=True)
-class Jobs:
-    """How seeds, devices and trainings share the machine."""
-
-    workers: int = 0
-    """Processes side by side, one thread each; 0: one per core on a CPU, one on a GPU. Results do not depend on it."""
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise OptionError(f"jobs.workers is {self.workers}; give 1 or more, or 0 for one per core")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,8 +37,7 @@ def conclude(
         curves: how the trainings went.
         begin: `time.monotonic()` of the run's beginning.
     """
-    asked = study.settings.jobs.workers
-    workers = asked or (len(os.sched_getaffinity(0)) if study.device.torch_device.type == "cpu" else 1)
+    workers = study.settings.jobs.side_by_side(study.device)
     run_jobs(jobs, workers=workers, progress=study.progress, title="training", total=total)
     everyone = contestants()
     timed = study.once("timing", lambda: time_all(study, everyone))

@@ -7,7 +7,6 @@ validation split.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -67,12 +66,11 @@ def compare_spaces(
         raise OptionError("one space alone cannot be compared; name two or more")
     begin = time.monotonic()
     study = _Study(folder, task, device, {n: e for n, e in entries if isinstance(e, Space)}, settings, seed, progress)
-    cores = len(os.sched_getaffinity(0)) if device.torch_device.type == "cpu" else 1
     jobs = study.jobs()
     if jobs:
         with device.use():
             run_jobs(
-                jobs, workers=settings.jobs.workers or cores, progress=progress, title="training",
+                jobs, workers=settings.jobs.side_by_side(device), progress=progress, title="training",
                 total=float(len(jobs)),
             )  # fmt: skip
     samples, rows = [], []
