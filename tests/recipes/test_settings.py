@@ -14,7 +14,8 @@ from archipel.recipes.settings import Jobs
 
 def test_one_a_core_on_a_cpu_and_one_on_a_gpu_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, gpu = Device("cpu", 1), Device("cpu", 1)
-    monkeypatch.setattr(type(gpu), "torch_device", property(lambda self: torch.device("cuda" if self is gpu else "cpu")))
+    where = property(lambda self: torch.device("cuda" if self is gpu else "cpu"))
+    monkeypatch.setattr(Device, "torch_device", where)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     assert Jobs().side_by_side(cpu) == 6
     assert Jobs().side_by_side(gpu) == 1
