@@ -8,6 +8,7 @@ Letters: `B` batch, `D` code columns, `S` batch sizes.
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,8 +28,9 @@ from archipel.space import Space
 
 __all__ = ["BatchCost", "Timed", "mixed_batches", "time_batches"]
 
-FEATURES = ("work", "calls", "moved", "batch")
-"""Of an executor's run: Σ c(option, images), ms; modules begun; rows gathered or put back; 1."""
+FEATURES = ("shared", "options", "calls", "moved", "batch")
+"""Of an executor's run: what every architecture takes, ms; Σ c(option, images), ms; modules begun; rows gathered, put
+back or multiplied; 1."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class BatchCost:
         base: what every architecture takes at each size, ms, `[S]`.
         columns: what each option adds, ms, `[S, D]`.
         prefix: code columns of each part of the network in a row.
-        weights: executor → what each of `FEATURES` counts, ms; without, the sum alone does.
+        weights: executor → what each of `FEATURES` counts.
+        doubt: how far off, in the median, the ratio of an executor's time to that of gathering was told when these
+            weights were fitted.
     """
 
     space: Space
@@ -58,6 +62,7 @@ class BatchCost:
     columns: Tensor
     prefix: tuple[Tensor, ...]
     weights: Mapping[Executor, tuple[float, ...]]
+    doubt: float = 0.0
     _known: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -75,7 +80,7 @@ class BatchCost:
         base = torch.tensor([base for base, _ in sums], dtype=torch.float64)
         columns = torch.stack([columns for _, columns in sums]).clamp_min(0.0)
         prefix = tuple(segment.columns for segment in segments(graph))
-        return cls(graph.space, sizes, base, columns, prefix, dict.fromkeys(EXECUTORS, (1.0, 0.0, 0.0, 0.0)))
+        return cls(graph.space, sizes, base, columns, prefix, dict.fromkeys(EXECUTORS, (1.0, 1.0, 0.0, 0.0, 0.0)))
 
     def fitted(self, batches: Sequence[Timed]) -> BatchCost:
         """With each executor's own costs, none below 0, of least squared relative error over these batches."""
@@ -86,7 +91,15 @@ class BatchCost:
             rows = np.array([self.features(batch.codes)[name] for batch in batches])
             ms = np.array([batch.ms[name] for batch in batches])
             weights[name] = tuple(float(w) for w in nnls(rows / ms[:, None], np.ones(len(ms)))[0])
-        return replace(self, weights=weights)
+        made = replace(self, weights=weights)
+        off = [
+            abs(told[name] / told["gathered"] * batch.ms["gathered"] / batch.ms[name] - 1)
+            for batch in batches
+            for told in [made.predict(batch.codes)]
+            for name in EXECUTORS
+            if name != "gathered"
+        ]
+        return replace(made, doubt=statistics.median(off))
 
     def predict(self, codes: Tensor) -> dict[Executor, float]:
         """Executor → milliseconds of the batch."""
@@ -94,9 +107,11 @@ class BatchCost:
         return {name: sum(w * f for w, f in zip(self.weights[name], found[name])) for name in found}
 
     def cheapest(self, codes: Tensor) -> Executor:
-        """The executor predicted to take least."""
+        """The executor predicted to take least; gathering, where another is not predicted to take less by more than
+        predictions of their ratio are off."""
         told = self.predict(codes)
-        return min(told, key=told.__getitem__)
+        best = min(told, key=told.__getitem__)
+        return best if told[best] < (1.0 - self.doubt) * told["gathered"] else "gathered"
 
     def features(self, codes: Tensor) -> dict[Executor, tuple[float, ...]]:
         """Executor → `FEATURES` of canonical codes `[B, D]`. A few milliseconds for 128 images."""
@@ -104,19 +119,17 @@ class BatchCost:
         size, counts, columns = len(on), on.sum(0), np.arange(on.shape[1])
         base, options = self._tables(size)
         used, parting = counts > 0, (counts > 0) & (counts < size)
-        everyone = np.where(used, size, 0)
-        gathered = options[counts, columns].sum() + base[size], used.sum(), 2 * counts[parting].sum(), 1
-        masked = options[everyone, columns].sum() + base[size], used.sum(), 0, 1
+        gathered = base[size], options[counts, columns].sum(), used.sum(), 2 * counts[parting].sum(), 1
+        masked = base[size], options[size][used].sum(), used.sum(), size * parting.sum(), 1
         alone, members = np.unique(on, axis=0, return_counts=True)
-        work = (options[members] * alone).sum() + base[members].sum()
-        calls = alone.sum() + len(alone) * len(self.prefix)
-        grouped = work, calls, 2 * size if len(alone) > 1 else 0, 1
+        calls, moved = alone.sum() + len(alone) * len(self.prefix), 2 * size if len(alone) > 1 else 0
+        grouped = base[members].sum(), (options[members] * alone).sum(), calls, moved, 1
         found = {"gathered": gathered, "grouped": grouped, "prefix": self._tree(on, base, options), "masked": masked}
         return {name: tuple(map(float, figures)) for name, figures in found.items()}  # type: ignore[misc]
 
     def _tree(self, on: np.ndarray, base: np.ndarray, options: np.ndarray) -> tuple[float, ...]:
         group, members = np.zeros(len(on), dtype=np.int64), np.array([len(on)])
-        work, calls, moved = 0.0, 0, 0
+        shared, work, calls, moved = 0.0, 0.0, 0, 0
         for columns in self.prefix:
             own = columns.numpy()
             if len(own):
@@ -131,9 +144,9 @@ class BatchCost:
                 taken = on[first][:, own]
                 work += (options[members][:, own] * taken).sum()
                 calls += int(taken.sum())
-            work += base[members].sum() / len(self.prefix)
+            shared += base[members].sum() / len(self.prefix)
             calls += len(members)
-        return work, calls, moved, 1
+        return shared, work, calls, moved, 1
 
     def _tables(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Milliseconds for 0 to `most` images: of what all architectures share `[most + 1]`, and of each option
@@ -148,11 +161,11 @@ class BatchCost:
     def rates(self, shares: Tensor, size: int) -> tuple[float, Tensor]:
         """Milliseconds an image in a gathered batch of `size`: of what all take, and of each option `[D]` where so
         large a share of the images takes it."""
-        work, calls, moved, batch = self.weights["gathered"]
+        shared, work, calls, moved, batch = self.weights["gathered"]
         counts = (shares.double() * size).clamp_min(1.0)
         options = (work * self._at(self.columns, counts).diagonal() + calls) / counts
         parting = (counts < size).double()
-        return (work * float(self._tables(size)[0][size]) + batch) / size, options + 2.0 * moved * parting
+        return (shared * float(self._tables(size)[0][size]) + batch) / size, options + 2.0 * moved * parting
 
     def _at(self, values: Tensor, counts: Tensor) -> Tensor:
         """`values` `[S, D]` at `counts` `[N]` images, `[N, D]`: straight lines between the sizes, and beyond them."""

@@ -76,9 +76,11 @@ def _fitted(study: Study, tables: list[LatencyTable]) -> BatchCost:
     def work() -> dict[str, Any]:
         batches = mixed_batches(study.space, cost.sizes[1:], 6, seed)
         timed = time_batches(graph, study.device, batches, shape, seed=seed, progress=study.progress)
-        return {"weights": cost.fitted(timed).weights}
+        fitted = cost.fitted(timed)
+        return {"weights": fitted.weights, "doubt": fitted.doubt}
 
-    return replace(cost, weights=study.once("routing", work)["weights"])
+    done = study.once("routing", work)
+    return replace(cost, weights=done["weights"], doubt=done["doubt"])
 
 
 def _measured(study: Study, batch: int) -> LatencyTable:
