@@ -8,16 +8,14 @@ cost γ of a wrong answer. Blocks that an image does without are not run for it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from archipel.cost import Device, LatencyTable
-from archipel.instance.block_gates import require_bits
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
 from archipel.recipes.blockdrop.settings import PRESETS, Settings, preset_for
 from archipel.recipes.blockdrop.stages import METHOD, Stages, new_policy
+from archipel.recipes.skipping.asking import Request, prepared
 from archipel.recipes.skipping.running import conclude
 from archipel.recipes.skipping.study import Study, latency_table
 from archipel.recipes.study import open_space
@@ -30,23 +28,6 @@ __all__ = ["COMMAND", "PRESETS", "Request", "Settings", "prepare", "preset_for",
 COMMAND = "search blockdrop"
 
 
-@dataclass(frozen=True)
-class Request(job.Request):
-    """What a BlockDrop run can be asked."""
-
-    space: str = "resnet_flat"
-    """A space of subsets (see "archipel spaces"): resnet_flat, mobilenet_v2_drop, instanas, or your own function,
-    file.py:function."""
-    device: str = "cpu"
-    """Cpu, the default, or cuda:0."""
-    table: str | None = None
-    """A latency table measured before on this device (see "archipel latency build")."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        Device.parse(self.device, self.threads).for_training()
-
-
 def prepare(
     request: Request,
     settings: Settings,
@@ -57,20 +38,7 @@ def prepare(
     measured: bool,
 ) -> job.Prepared:
     """See `archipel.recipes.job.Recipe`."""
-    file = Path(request.table) if request.table is not None and not measured else None
-    space = open_space(task, function, settings.network)
-    require_bits(space, METHOD)
-    device, table = job.open_device(
-        request.device, request.threads, file, space=space, batch=settings.latency.batch, progress=progress
-    )
-
-    def work(folder: RunFolder, progress: Progress) -> dict[str, Any]:
-        return run(
-            folder, task, device, function, settings, seed=request.seed, seeds=request.seeds, progress=progress,
-            table=table,
-        )  # fmt: skip
-
-    return job.Prepared(replace(request, device=device.name, threads=device.threads), work)
+    return prepared(run, METHOD, request, settings, task, function, progress, measured=measured)
 
 
 def run(
