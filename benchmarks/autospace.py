@@ -50,7 +50,7 @@ def interval(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     rng = np.random.default_rng(0)
     drawn = [rng.integers(len(first), size=len(first)) for _ in range(RESAMPLES)]
     taus = [t for rows in drawn if np.isfinite(t := kendall_tau(first[rows], second[rows]))]
-    low, high = np.percentile(taus, [2.5, 97.5])
+    low, high = np.percentile(taus or [np.nan], [2.5, 97.5])
     return {"tau": kendall_tau(first, second), "low": float(low), "high": float(high)}
 
 

@@ -133,6 +133,10 @@ def _shown(method: str | None) -> Callable[[Mapping[str, Any]], None]:
         from archipel.cli.space import show_comparison
 
         return show_comparison
+    if method == "space_shrink":
+        from archipel.cli.space_edit import show_edit
+
+        return show_edit
     from archipel.cli.frontier import show_result
 
     return show_result

@@ -2,6 +2,7 @@
 
 # Annotations are real objects here, because one is made from the settings of the shrinking.
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from archipel.errors import OptionError, RunError
 from archipel.evolve.angle import ByAngle, Shrinking
 from archipel.evolve.editors import Definition, Drop, Editor, Promising
 from archipel.recipes.job import absolute_data, absolute_space, open_task
+from archipel.recipes.result import origin
 from archipel.recipes.space_compare import read_architectures
 from archipel.run.config import from_dict, merge, replaced, to_dict
 from archipel.run.console import Terminal, table
@@ -26,7 +28,7 @@ from archipel.run.folder import RunFolder
 from archipel.space import Space, SpaceFunction, count_text
 from archipel.spaces import definition
 
-__all__ = ["drop", "narrow", "shrink"]
+__all__ = ["drop", "narrow", "show_edit", "shrink"]
 
 _SETTINGS = Shrinking()
 _OVERRIDES = overriding(_SETTINGS)
@@ -86,23 +88,24 @@ def _edited(name: str, editor: Editor, out: Path, options: Mapping[str, Any], js
     given_ = definition(absolute_space(name))
     made = editor(given_, opened)
     made.save(out)
-    _told(opened(given_.function), opened(made.function), out, json)
+    told = _told(opened(given_.function), opened(made.function), str(out))
+    give(told, json, lambda: show_edit(told))
 
 
-def _told(before: Space, after: Space, out: Path, json: bool) -> None:
+def _told(before: Space, after: Space, out: str) -> dict[str, Any]:
+    """What an editor did, in plain values."""
     old = {choice.name: choice.options for choice in before.choices}
     gone = {c.name: [o for o in old[c.name] if o not in c.options] for c in after.choices}
     gone |= {name: list(options) for name, options in old.items() if name not in gone}  # nothing opens it any more
-    content = {"space": str(out), "before": str(before.size), "after": str(after.size), "gone": gone}
+    return {"space": out, "of": before.name, "before": str(before.size), "after": str(after.size), "gone": gone}
 
-    def show() -> None:
-        table(
-            f"Left out of {before.name}", ["choice", "gone"],
-            [[name, ", ".join(map(str, options))] for name, options in gone.items() if options],
-        )  # fmt: skip
-        facts("", [("architectures", f"{count_text(before.size)} → {count_text(after.size)}"), ("space", out)])
 
-    give(content, json, show)
+def show_edit(told: Mapping[str, Any]) -> None:
+    """Print what was left out, and how many networks that leaves."""
+    rows = [[name, ", ".join(map(str, options))] for name, options in told["gone"].items() if options]
+    table(f"Left out of {told['of']}", ["choice", "gone"], rows)
+    before, after = (count_text(int(told[key])) for key in ("before", "after"))
+    facts("", [("architectures", f"{before} → {after}"), ("space", told["space"])])
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,7 @@ def shrink(
         editor = ByAngle(
             task, request.settings, request.seed, where.torch_device, checkpoint=folder.checkpoint, progress=progress
         )
+        begin = time.monotonic()
         try:
             with where.use():
                 made: Definition = editor(whole, opened)
@@ -200,4 +204,8 @@ def shrink(
             again = f"archipel space shrink --resume {quoted(folder.path)}"
             raise KeyboardInterrupt(f"stopped; continue with '{again}'") from None
         folder.write_json("shrunk.json", made.to_json())
-        _told(before, opened(made.function), folder.path / "shrunk.json", json)
+        told = _told(before, opened(made.function), "shrunk.json")
+        title = f"{before.name} shrunk on {task.spec.name}"
+        result = origin(folder, title, time.monotonic() - begin, threads=1) | {"method": "space_shrink", **told}
+        folder.write_json("result.json", result)
+        give(result | {"run": str(folder.path)}, json, lambda: show_edit(told))
