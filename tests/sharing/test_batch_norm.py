@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from archipel.architecture import Architecture
 from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph, PerInstance, Single
-from archipel.nn import batch_norm2d, conv2d
+from archipel.nn import ConvBN, batch_norm2d, conv2d, segment, stack
 from archipel.sharing import recalibrate
 from archipel.space import Space
 
@@ -143,3 +144,33 @@ def test_a_meta_graph_needs_routes() -> None:
         recalibrate(graph, batches())
     assert all(norm.momentum == 0.1 for norm in graph.net.options.values())
     assert graph.training
+
+
+def two_widths(choose) -> nn.Module:
+    """A width and what it feeds, the second of any depth."""
+    width, depth = choose.value("width", [2, 4]), choose.value("depth", [0, 1])
+    return nn.Sequential(
+        segment(4, ConvBN(4, width, 3)),
+        segment(width, ConvBN(width, 6), stack(depth, lambda _: ConvBN(6, 6, 3))),
+    )
+
+
+def test_in_a_mixed_batch_every_size_gets_what_its_own_child_gets_of_its_own_samples() -> None:
+    space = Space(two_widths)
+    graph = MetaGraph(space)
+    architectures = [Architecture(width=w, depth=d) for w, d in ((2, 0), (2, 1), (4, 1))]
+    kinds = [torch.arange(len(x)) % 3 for x in batches()]
+    children = [graph.extract(a) for a in architectures]
+    codes = torch.stack([space.encode(a) for a in architectures])
+    order = iter(kinds)
+    recalibrate(graph, batches(), lambda _: PerInstance(codes[next(order)]))
+
+    def of(wanted: list[int]) -> list[Tensor]:
+        return [x[torch.isin(kind, torch.tensor(wanted))] for x, kind in zip(batches(), kinds)]
+
+    for child, own in ((0, [0, 1]), (2, [2])):  # both depths of width 2 are together up to where they part
+        recalibrate(children[child], of(own))
+        found = graph.extract(architectures[child]).state_dict()
+        for name, tensor in children[child].state_dict().items():
+            if name.startswith(("0.", "1.0.")):
+                torch.testing.assert_close(found[name], tensor, msg=f"{name} of child {child}")

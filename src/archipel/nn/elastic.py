@@ -193,7 +193,7 @@ class SwitchedBatchNorm2d(ElasticLayer):
         )
 
 
-def batch_norm2d(channels: Size, *, by: Sequence[Size] = (), eps: float = 1e-5) -> nn.Module:
+def batch_norm2d(channels: Size, *, by: Sequence[Size] | None = None, eps: float = 1e-5) -> nn.Module:
     """Batch norm over the leading channels.
 
     Without `by` all sizes share one set of statistics, which fit one child at a time (recalibrate before use). With it
@@ -201,9 +201,9 @@ def batch_norm2d(channels: Size, *, by: Sequence[Size] = (), eps: float = 1e-5) 
     ICLR 2019, though weight and bias are shared), so that samples of one batch may differ in them.
 
     Args:
-        by: sizes of what comes before, such as the channels and the kernel of the convolution.
+        by: sizes of what comes before, such as the channels and the kernel of the convolution; none in `()`.
     """
-    if any(isinstance(size, Elastic) for size in by):
+    if by is not None and any(isinstance(size, Elastic) for size in (channels, *by)):
         return SwitchedBatchNorm2d(channels, by, eps)
     return ElasticBatchNorm2d(channels, eps) if isinstance(channels, Elastic) else nn.BatchNorm2d(channels, eps)
 
