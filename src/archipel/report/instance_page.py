@@ -66,7 +66,7 @@ def awareness_table(run: RunFolder) -> Table | None:
         kinds.append(kind)
         lines.append(
             [
-                f"{kind.label} {row.get('name', '')}",
+                str(row.get("name", "")),
                 spread(own, scale=100),
                 spread(shuffled, scale=100),
                 difference(interval(row.get("difference"))),
@@ -80,7 +80,7 @@ def awareness_table(run: RunFolder) -> Table | None:
     own_kind = theme.kind(run.method)
     if isinstance(means, dict) and kinds.count(own_kind) > 1:
         pooled = [difference(interval(means.get(key))) for key in ("shuffled", "static")]
-        lines.append([f"all {own_kind.label}", "", "", pooled[0], "", pooled[1]])
+        lines.append(["all", "", "", pooled[0], "", pooled[1]])
         kinds.append(own_kind)
     head = ["network", "own architecture, %", "shuffled, %", "own − shuffled", "static child, %", "own − static"]
     caption = "Test accuracy; differences in percentage points, "
@@ -97,7 +97,7 @@ def savings_table(run: RunFolder) -> Table | None:
     kinds: list[theme.Kind | None] = []
     for row in rows:
         kind = theme.kind(str(row.get("kind")))
-        cells = [f"{kind.label} {row.get('name')}", theme.kind(str(row.get("against"))).label]
+        cells = [str(row.get("name", "")), theme.kind(str(row.get("against"))).label]
         for clock in ("measured_ms", "batch_ms"):
             saved = interval(row.get(clock))
             if saved is None:
