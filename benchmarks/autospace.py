@@ -2,11 +2,14 @@
 
     python benchmarks/autospace.py fidelity [--data DIR] [--cells 12] [--visits 7] [--epochs 6]
     python benchmarks/autospace.py ablations [--data DIR] [--seeds 5] [--networks 8] [--epochs 6]
+    python benchmarks/autospace.py step [--data DIR] [--rounds 40]
 
 `fidelity`: Kendall's τ of the fitness with what networks of one cell each reach alone, over all cells and over the
 better half, with 95 % bootstrap intervals; beside it τ of multiply-adds, and of two trainings of the same networks.
 `ablations`: spaces evolved with each use of the reference left out, with other weights and another sum, and random ones
-of the same size, judged by random networks of each, trained alike. Every number is over all seeds.
+of the same size, judged by random networks of each, trained alike. Every number is over all seeds. `step`: a weighted
+sum of K cells, forward and backward, against the same K cells one after the other: lower deciles of CPU time over
+interleaved rounds.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import json
 import random
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +28,7 @@ import numpy as np
 import torch
 
 from archipel.cost import Device, kendall_tau
-from archipel.evolve.dense import Frame
+from archipel.evolve.dense import Frame, mixed
 from archipel.evolve.gradient import GradientScorer
 from archipel.evolve.population import Member
 from archipel.evolve.search import References
@@ -39,6 +43,7 @@ from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation, evaluate, train
 from archipel.space import Space
 from archipel.spaces.cell import Cell, reference
+from archipel.spaces.cell_block import CellBlock
 from archipel.spaces.evolved import CellSpace, Kept, load_space
 from archipel.tasks import Classification, load
 
@@ -106,6 +111,33 @@ def trained(task: Classification, backbone: Any, cell: Cell, settings: Settings,
     return evaluate(network, task, "val").score
 
 
+def step(task: Classification, settings: Settings, rounds: int) -> dict[str, Any]:
+    """Milliseconds of K cells in a sum and alone, block by block."""
+    size = task.spec.input_shape[1]
+    backbone = autospace.backbone_of(settings, size)
+    rng, rows = random.Random(0), {}
+    for number, at in enumerate(backbone.placements(size, settings.network.expand), 1):
+        torch.manual_seed(number)
+        genes = [settings.cells.sample(rng) for _ in range(settings.evolution.active)]
+        cells = [CellBlock(cell, at.c_in, at.c_out, expand=at.expand, stride=at.stride) for cell in genes]
+        x = torch.randn(settings.judging.batch, at.c_in, at.side, at.side, requires_grad=True)
+        weights = torch.full((len(cells),), 1 / len(cells), requires_grad=True)
+        runs: list[Callable[[], Any]] = [
+            lambda x=x, cells=cells, weights=weights: mixed(x, cells, weights).sum().backward(),
+            *(lambda x=x, cell=cell: cell(x).sum().backward() for cell in cells),
+        ]
+        times: list[list[float]] = [[] for _ in runs]
+        for _ in range(rounds):
+            for held, run in zip(times, runs):
+                begin = time.process_time()
+                run()
+                held.append(time.process_time() - begin)
+        together, *alone = (1000 * float(np.percentile(held, 10)) for held in times)
+        rows[f"b{number}"] = {"together": together, "alone": sum(alone), "ratio": together / sum(alone)}
+    total = {key: sum(row[key] for row in rows.values()) for key in ("together", "alone")}
+    return {**rows, "all": {**total, "ratio": total["together"] / total["alone"]}}
+
+
 ARMS: dict[str, Callable[[Settings], Settings]] = {
     "as it is": lambda own: own,
     **{
@@ -159,7 +191,7 @@ _READ: dict[str, Callable[[dict[str, Any]], float]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("fidelity", "ablations"))
+    parser.add_argument("what", choices=("fidelity", "ablations", "step"))
     parser.add_argument("--data", default="digits")
     parser.add_argument("--images", type=int)
     parser.add_argument("--cells", type=int, default=12)
@@ -168,6 +200,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--iterations", type=int)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--out", type=Path, help="kept here, and gone on with")
     parser.add_argument("--json", action="store_true")
@@ -181,6 +214,10 @@ def main() -> None:
         found = fidelity(task, settings, given.cells, given.visits, given.epochs)
         rows = [[key, *(f"{found[key][part]:.2f}" for part in ("tau", "low", "high"))] for key in found if "_" in key]
         head = ["scores against accuracy alone", "τ", "low", "high"]
+    elif given.what == "step":
+        found = step(task, settings, given.rounds)
+        head = ["block", "in a sum, ms", "alone, ms", "ratio"]
+        rows = [[name, *(f"{value:.2f}" for value in row.values())] for name, row in found.items()]
     else:
         with tempfile.TemporaryDirectory() as kept:
             out = given.out or Path(kept)
