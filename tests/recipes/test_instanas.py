@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +27,7 @@ from archipel.recipes.instanas import PRESETS, Request, latency, open_space, pre
 from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
+from archipel.sharing.distillation import Distillation
 from archipel.sharing.policies import KeepSchedule
 from archipel.space import Space
 from archipel.spaces import instanas
@@ -497,9 +499,30 @@ class TestOwnSpaces:
         assert kinds == {"instanas", "static_child", "dearest_child", "random_policy", "mobilenet_v2"}
         assert result["space"]["size"] == "9"
 
-    def test_value_choices_and_a_table_measured_here(self, tmp_path: Path) -> None:
-        """More layers can occur (18 of the second alone) than there are networks that the table is made with (16)."""
-        result = execute(tmp_path, None, function=self.values, settings=self.QUICK, seeds=1)
+    def test_value_choices_and_a_table_measured_here(self, tmp_path: Path, monkeypatch) -> None:
+        """More layers can occur (18 of the second alone) than there are networks that the table is made with (16).
+
+        And every network of a variant is fine-tuned on the same soft targets, after a pre-training of sandwiches.
+        """
+        learnt: Counter[tuple[float, bool, bool]] = Counter()
+        plainly = Distillation.loss
+
+        def noting(self: Distillation, task: Any, output: Any, batch: Any, soft: Any, **more: Any) -> Any:
+            learnt[self.weight, self.teacher is None, soft is None] += 1
+            return plainly(self, task, output, batch, soft, **more)
+
+        monkeypatch.setattr(Distillation, "loss", noting)
+        settings = replace(
+            self.QUICK,
+            pretraining=replace(self.QUICK.pretraining, sandwich=1, distillation=1.0),
+            finetuning=replace(self.QUICK.finetuning, distillation=0.5),
+        )
+        result = execute(tmp_path, None, function=self.values, settings=settings, seeds=1)
+        steps = math.ceil(little_task().splits["train"] / 32)
+        controlled = sum(point["kind"] != "mobilenet_v2" for point in result["points"])
+        assert learnt[1.0, True, True] == steps, "the largest child learns from labels"
+        assert learnt[1.0, True, False] == 2 * steps, "the smallest and one between from the largest"
+        assert learnt[0.5, False, False] == controlled * steps
         kinds = {point["kind"] for point in result["points"]}
         assert kinds == {"instanas", "static_child", "dearest_child", "random_policy", "mobilenet_v2"}
         assert all(point["madds"]["mean"] > 0 for point in result["points"])
@@ -655,6 +678,14 @@ class TestPresets:
     [
         (Pretraining, {"epochs": 0}, r"pretraining\.epochs is 0"),
         (Pretraining, {"keep_final": 1.5}, r"pretraining\.keep_final is 1\.5"),
+        (Pretraining, {"sandwich": -1}, r"pretraining\.sandwich is -1; give 0 or more"),
+        (
+            Pretraining,
+            {"distillation": 0.5},
+            r"pretraining\.distillation is 0\.5, .* give pretraining\.sandwich",
+        ),
+        (Pretraining, {"sandwich": 2, "distillation": 1.5}, r"pretraining\.distillation is 1\.5; give a share"),
+        (Finetuning, {"distillation": -1.0}, r"finetuning\.distillation is -1; give a share from 0 to 1"),
         (Finetuning, {"variants": 26}, r"finetuning\.variants is 26; give 1 to 25"),
         (Finetuning, {"batch": 1}, r"finetuning\.batch is 1"),
         (Jobs, {"workers": -1}, r"jobs\.workers is -1"),

@@ -31,17 +31,19 @@ def mobilenet_elastic(
     size: int = 32,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """MobileNetV2 (arXiv 1801.04381) with slices for children: every stage has a width and an expansion, and a depth
-    where it has more than one layer; the first `n` channels, the centre of kernels and the first layers run
+    """MobileNetV2 (arXiv 1801.04381) with slices for children: the network has a width, every stage an expansion, and
+    a depth where it has more than one layer; the first channels, the centre of kernels and the first layers run
     (slimmable networks, Yu et al. 2019; Once-for-All, Cai et al. 2020).
 
-    Choices `stem`, `s1.width`, `s1.depth`, `s1.expand` (and so on, by stage) and `tail`. The largest child is
-    MobileNetV2; the smallest has less than an eighth of its multiply-adds at width 1. Stages are segments
-    (`nn.segment`): images of one batch that differ in any of this share what they have in common.
+    Choices `width`, `s1.expand`, `s1.depth` and so on, by stage. The largest child is MobileNetV2; the smallest has
+    less than an eighth of its multiply-adds at width 1. Stages are segments (`nn.segment`): images of one batch that
+    differ in any of this share what they have in common.
 
     Args:
         macro: see `archipel.spaces.macro`; by image size if not given.
         width: multiplier of all channel counts of the largest child; that of the published tail is not below 1.
+        widths: one width for all of the network, or one for each stage (`s1.width`), the stem with the first stage
+            (`stem`) and the tail (`tail`), which are more children and more groups in a batch.
         ratios: widths of a stage, as shares of its largest; counts are rounded to multiples of 8.
         expansions: how many times wider a block is inside.
         kernels: odd kernel sizes of the depthwise convolutions; a choice `s1.kernel` where there are several.
@@ -49,7 +51,8 @@ def mobilenet_elastic(
         dropout: before the classifier.
 
     Raises:
-        SpaceError: no such macro-structure, a width or ratio of 0, an even kernel, or an expansion below 1.
+        SpaceError: no such macro-structure or kind of widths, a width or ratio of 0, an even kernel, or an expansion
+            below 1.
     """
     for expansion in expansions:
         if not isinstance(expansion, int) or expansion < 1:

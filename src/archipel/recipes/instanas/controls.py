@@ -15,7 +15,7 @@ from archipel.instance.policy import CodePolicy
 from archipel.instance.random_policy import RandomPolicy
 from archipel.instance.search import mode_codes
 from archipel.metagraph import PerInstance
-from archipel.recipes.instanas.stages import final_name, load_candidate
+from archipel.recipes.instanas.stages import final_name, load_candidate, taught
 from archipel.recipes.instanas.study import Study
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.policies import Drawn
@@ -113,9 +113,9 @@ def static_child(
                 advance=bar.advance,
             )
         child = study.on_device(graph.extract(best))
-        study.train_plain(
-            child, study.settings.finetuning, title=f"fine-tuning static child {name}, seed {seed}", stage=stage
-        )
+        title = f"fine-tuning static child {name}, seed {seed}"
+        told = taught(study, graph)
+        study.train_plain(child, study.settings.finetuning, title=title, stage=stage, distillation=told)
         study.folder.checkpoint(final_name("static_child", name, seed)).save({"network": child}, {})
         return {"architecture": best.to_json(), "val_accuracy": score}
 
@@ -136,7 +136,8 @@ def union(study: Study, seed: int, name: str, choice: int, *, static: CodeCost) 
         architecture = study.space.decode(code)
         child = study.on_device(graph.extract(architecture))
         title = f"fine-tuning {study.upper.replace('_', ' ')} of {name}, seed {seed}"
-        study.train_plain(child, study.settings.finetuning, title=title, stage=stage)
+        told = taught(study, graph)
+        study.train_plain(child, study.settings.finetuning, title=title, stage=stage, distillation=told)
         study.folder.checkpoint(final_name(study.upper, name, seed)).save({"network": child}, {})
         return {"architecture": architecture.to_json()}
 
@@ -170,6 +171,7 @@ def random_policy(
             title=f"fine-tuning random policy {name}, seed {seed}",
             seed=study.seed_of(stage),
             policy=Drawn(draw),
+            distillation=taught(study, graph),
             device=study.device.torch_device,
             checkpoint=study.folder.checkpoint(stage),
             progress=study.progress,

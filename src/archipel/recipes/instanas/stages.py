@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archipel.cost.extremes import extremes
 from archipel.instance.alarms import Alarm, diversity
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.conditioned import ConditionedController, Targets
@@ -57,7 +56,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
     if options.sandwich:
         # Where sizes are chosen, a child a sample leaves batch norm one or two samples to learn from.
         drawn = Uniform(space) if any(choice.kind == "value" for choice in space.choices) else schedule
-        policy = Sandwich.of(space, study.task.spec.input_shape, drawn, between=options.sandwich)
+        policy = Sandwich(study.ends.largest, study.ends.smallest, drawn, between=options.sandwich)
 
     def accuracy(keep: float) -> float:
         chance = torch.Generator().manual_seed(study.seed_of("validation", keep))
@@ -269,6 +268,6 @@ def taught(study: Study, graph: MetaGraph) -> Distillation | None:
     weight = study.settings.finetuning.distillation
     if not weight:
         return None
-    teacher = graph.extract(extremes(study.space, study.task.spec.input_shape).largest)
+    teacher = graph.extract(study.ends.largest)
     recalibrate(teacher, study.calibration())
     return Distillation(weight, teacher)

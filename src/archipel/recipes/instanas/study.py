@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
 
 from archipel.cost import LatencyTable
+from archipel.cost.extremes import Extremes, extremes
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import LightController, ResNetController, make_controller
@@ -24,6 +26,11 @@ class Study(study.Study):
 
     settings: Settings
     given_table: LatencyTable | None = None
+
+    @functools.cached_property
+    def ends(self) -> Extremes:
+        """The space's smallest and largest child."""
+        return extremes(self.space, self.task.spec.input_shape)
 
     @property
     def upper(self) -> str:
