@@ -38,7 +38,7 @@ SEEDS = 2
 
 SMALL = Settings(
     network=Network(width=0.25),
-    pretraining=Pretraining(epochs=2, batch=32, lr=0.1),
+    pretraining=Pretraining(epochs=2, reference=1, batch=32, lr=0.1),
     search=SearchOptions(epochs=3, batch=32, controller_batch=32, controller_passes=1),
     finetuning=Finetuning(epochs=2, batch=32, variants=2),
     baselines=Baselines(widths=(0.25, 0.5), pool=2, contrasted=1, shuffles=2, cascades=2),
@@ -198,7 +198,8 @@ class TestResult:
         for row in result["cascades"]:
             of = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}[row["kind"]]
             first, second = row["costs_ms"]
-            assert [latency[of, name][row["seed"]] for name in row["networks"]] == pytest.approx([first, second])
+            for name, ms in zip(row["networks"], (first, second)):  # not every seed need have a child of every name
+                assert any(ms == pytest.approx(known) for known in latency[of, name])
             assert first < second
             assert isinstance(row["committee"], bool)
             assert row["gain"] is None or len(row["gain"]["weights"]) == 4
@@ -679,6 +680,7 @@ class TestPresets:
         (Pretraining, {"epochs": 0}, r"pretraining\.epochs is 0"),
         (Pretraining, {"keep_final": 1.5}, r"pretraining\.keep_final is 1\.5"),
         (Pretraining, {"sandwich": -1}, r"pretraining\.sandwich is -1; give 0 or more"),
+        (Pretraining, {"reference": -1}, r"pretraining\.reference is -1; give 0 or more"),
         (
             Pretraining,
             {"distillation": 0.5},

@@ -61,8 +61,9 @@ class Plan:
     def jobs(self) -> list[Job]:
         """What can begin at once: the long chain first, so that both cores end at about the same time."""
         settings = self.study.settings
-        epochs = settings.pretraining.epochs + settings.search.epochs + settings.finetuning.epochs
-        first = Job("pre-training", self._pretrain, settings.pretraining.epochs, self._searches)
+        whole = settings.pretraining.reference + settings.pretraining.epochs
+        epochs = whole + settings.search.epochs + settings.finetuning.epochs
+        first = Job("pre-training", self._pretrain, whole, self._searches)
         sweep = [
             Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * epochs)
             for width in sorted(settings.baselines.sweep, reverse=True)

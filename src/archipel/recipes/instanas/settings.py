@@ -34,6 +34,8 @@ class Pretraining(Optimisation):
     """Stage 1: the meta-graph on random children."""
 
     epochs: int = 20
+    reference: int = 0
+    """Epochs before those in which the largest child alone learns, so that the others begin with its weights."""
     keep_final: float = 0.1
     """Probability at which an option is kept at the end (the lowest, if spread)."""
     keep_start: float = 0.0
@@ -50,8 +52,9 @@ class Pretraining(Optimisation):
         super().__post_init__()
         if self.epochs < 1:
             raise OptionError(f"pretraining.epochs is {self.epochs}; give 1 or more")
-        if self.sandwich < 0:
-            raise OptionError(f"pretraining.sandwich is {self.sandwich}; give 0 or more")
+        for name in ("reference", "sandwich"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"pretraining.{name} is {getattr(self, name)}; give 0 or more")
         if self.distillation and not self.sandwich:
             raise OptionError(
                 f"pretraining.distillation is {self.distillation:g}, and no step has a largest child to learn from; "

@@ -22,7 +22,7 @@ from archipel.run.checkpoint import Checkpoint
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.distillation import Distillation
 from archipel.sharing.evaluation import evaluate
-from archipel.sharing.policies import KeepSchedule, PathPolicy, StepPolicy, Uniform, draw_codes
+from archipel.sharing.policies import Fixed, KeepSchedule, PathPolicy, StepPolicy, Uniform, draw_codes
 from archipel.sharing.sandwich import Sandwich
 from archipel.sharing.training import train
 from archipel.tasks.task import Batch
@@ -47,10 +47,10 @@ GRID = 17
 
 
 def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
-    """Stage 1: the meta-graph, trained on random children, and its history."""
+    """Stage 1: the meta-graph, trained along its largest child if asked, then on random children; and its history."""
     options = study.settings.pretraining
     graph, space = study.new_graph(), study.space
-    checkpoint = study.folder.checkpoint("pretraining")
+    checkpoint, first = study.folder.checkpoint("pretraining"), study.folder.checkpoint("reference")
     schedule = KeepSchedule(space, final=options.keep_final, start=options.keep_start, spread=options.keep_spread)
     policy: PathPolicy | StepPolicy = schedule
     if options.sandwich:
@@ -73,8 +73,21 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
         keep = schedule.keep((epoch + 1) / options.epochs)
         return {"val_all_on": accuracy(1.0), "val_random": accuracy(0.5), "keep": keep}
 
-    def work() -> dict[str, Any]:
-        history = train(
+    def along_largest() -> list[dict[str, float]]:
+        return train(
+            graph,
+            study.task,
+            replace(options, epochs=options.reference),
+            title="largest child",
+            seed=study.seed_of("pretraining"),
+            policy=Fixed(study.ends.largest),
+            device=study.device.torch_device,
+            checkpoint=first,
+            progress=study.progress,
+        )
+
+    def along_many() -> list[dict[str, float]]:
+        return train(
             graph,
             study.task,
             options,
@@ -87,12 +100,14 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
             progress=study.progress,
             validate=validate,
         )
-        return {"history": history}
 
-    already = study.folder.stage_done("pretraining") is not None
-    done = study.once("pretraining", work)
-    if already:
-        work()  # finds every epoch done and loads the last
+    if study.folder.stage_done("pretraining") is None:
+        before = along_largest() if options.reference else []
+        done = study.once("pretraining", lambda: {"reference": before, "history": along_many()})
+    else:
+        done = study.done("pretraining")
+        along_many()  # finds every epoch done and loads the last
+    first.path.unlink(missing_ok=True)
     return graph, done
 
 
