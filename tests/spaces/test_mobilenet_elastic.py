@@ -10,6 +10,8 @@ import torch
 from archipel.cost import madds, parameters
 from archipel.cost.extremes import extremes
 from archipel.errors import SpaceError
+from archipel.metagraph import MetaGraph, PerInstance
+from archipel.sharing import recalibrate
 from archipel.space import Space
 from archipel.spaces import mobilenet_elastic, mobilenet_v2
 
@@ -75,3 +77,18 @@ def test_choices() -> None:
 def test_mistakes(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SpaceError, match=said):
         Space(mobilenet_elastic, macro="digits", **options)
+
+
+def test_a_stage_has_statistics_for_every_depth_and_expansion_before_it() -> None:
+    """With one set for all depths, random children on digits were 3 points worse than by statistics of their own."""
+    space = Space(mobilenet_elastic, macro="digits", size=8, width=0.5)
+    _, large = ends(space)
+    architectures = [space.canonical({**large, "s1.depth": depth}) for depth in (1, 2)]
+    torch.manual_seed(0)
+    graph, x = MetaGraph(space), torch.randn(16, 3, 8, 8)
+    recalibrate(graph, [x], lambda _: PerInstance(architectures * 8))
+    first, second = (graph.extract(a)[3][0][0][0][1] for a in architectures)
+    assert (int(first.num_batches_tracked), int(second.num_batches_tracked)) == (1, 1)
+    assert not torch.allclose(first.running_mean, second.running_mean)
+    other = graph.extract(space.canonical({**large, "s1.expand": 3}))[3][0][0][0][1]
+    assert int(other.num_batches_tracked) == 0

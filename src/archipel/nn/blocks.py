@@ -6,16 +6,23 @@ printed. All convolutions are bias-free and followed by batch norm. Sizes may be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from archipel.choose import Elastic, Place
 from archipel.nn.elastic import Size, batch_norm2d, conv2d, linear
+from archipel.nn.segment import segment
 
 __all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "classifier", "residual"]
 
 
 class ConvBN(nn.Sequential):
-    """act(BN(conv_k(x))), padded so that stride 1 keeps the size."""
+    """act(BN(conv_k(x))), padded so that stride 1 keeps the size.
+
+    Args:
+        by: further back, sizes that change what reaches it, for statistics of their own.
+    """
 
     def __init__(
         self,
@@ -27,10 +34,11 @@ class ConvBN(nn.Sequential):
         groups: Size = 1,
         act: type[nn.Module] | None = nn.ReLU,
         eps: float = 1e-5,
+        by: Sequence[Size] = (),
     ) -> None:
         layers: list[nn.Module] = [
             conv2d(c_in, c_out, kernel, stride=stride, groups=groups),
-            batch_norm2d(c_out, by=(c_in, kernel), eps=eps),
+            batch_norm2d(c_out, by=(c_in, kernel, *by), eps=eps),
         ]
         if act is not None:
             layers.append(act(inplace=True))
@@ -41,6 +49,10 @@ class InvertedResidual(nn.Sequential):
     """project(depthwise_k(expand(x))): 1×1 ×e, depthwise k×k, 1×1 linear (Sandler et al., MobileNetV2, 2018).
 
     The shortcut is not in it: wrap it with `residual`. Expansion 1 has no first convolution.
+
+    Args:
+        by: further back, sizes that change what reaches it; samples that differ in them alone part for the first
+            convolution only.
     """
 
     def __init__(
@@ -53,10 +65,14 @@ class InvertedResidual(nn.Sequential):
         stride: int = 1,
         act: type[nn.Module] = nn.ReLU,
         eps: float = 1e-5,
+        by: Sequence[Size] = (),
     ) -> None:
-        has_first = isinstance(expand, Elastic) or expand != 1
-        hidden = c_in * expand if has_first else c_in
-        layers: list[nn.Module] = [] if not has_first else [ConvBN(c_in, hidden, act=act, eps=eps)]
+        layers: list[nn.Module] = []
+        hidden = c_in
+        if isinstance(expand, Elastic) or expand != 1:
+            hidden = c_in * expand
+            first = ConvBN(c_in, hidden, act=act, eps=eps, by=by)
+            layers.append(segment(c_in, first) if by else first)
         layers += [
             ConvBN(hidden, hidden, kernel, stride=stride, groups=hidden, act=act, eps=eps),
             ConvBN(hidden, c_out, act=None, eps=eps),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import nn
@@ -85,23 +85,26 @@ def mobilenet_elastic(
             InvertedResidual(stem, c, expand=1, stride=first.stride, act=nn.ReLU6),
         )
     ]
+    before: tuple[Size, ...] = ()  # what besides its width shapes the stage before
     for s, stage in enumerate(further, start=1):
         c_out = count(f"s{s}.width", stage.channels * width)
         expand = number(f"s{s}.expand", sorted(expansions))
         kernel = number(f"s{s}.kernel", sorted(kernels))
-        layers.append(
-            segment(c, InvertedResidual(c, c_out, kernel=kernel, expand=expand, stride=stage.stride, act=nn.ReLU6))
-        )
+        block = {"kernel": kernel, "expand": expand, "act": nn.ReLU6}
+        layers.append(segment(c, InvertedResidual(c, c_out, stride=stage.stride, by=before, **block)))
+        before = (kernel, expand)
         if stage.layers > 1:
             depth = number(f"s{s}.depth", range(1, stage.layers + 1))
-            layers.append(segment(c_out, stack(depth - 1, _further(c_out, kernel, expand))))
+            before = (kernel, expand, depth)
+            layers.append(segment(c_out, stack(depth - 1, _further(c_out, block))))
         c = c_out
     tail = count("tail", tail_channels(skeleton.tail, width))
-    layers.append(segment(c, ConvBN(c, tail, act=nn.ReLU6), *classifier(tail, classes, dropout)))
+    head = segment(c, ConvBN(c, tail, act=nn.ReLU6, by=before))
+    layers.append(segment(c, head, *classifier(tail, classes, dropout)))
     # With one width for all, images part at the first layer and meet at the last; between, by expansion and depth.
     return nn.Sequential(*layers) if common is None else segment(channels, *layers)
 
 
-def _further(channels: Size, kernel: Size, expand: Size) -> Callable[[int], nn.Module]:
+def _further(channels: Size, block: Mapping[str, Any]) -> Callable[[int], nn.Module]:
     """The layers of a stage after the first."""
-    return lambda _: Residual(InvertedResidual(channels, channels, kernel=kernel, expand=expand, act=nn.ReLU6))
+    return lambda _: Residual(InvertedResidual(channels, channels, **block))
