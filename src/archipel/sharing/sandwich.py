@@ -2,6 +2,12 @@
 
 If both ends of a set of children that share weights are good, what lies between is too (universally slimmable
 networks, Yu & Huang, ICCV 2019, §3.2); BigNAS (Yu et al., ECCV 2020) trains whole search spaces by it.
+
+Evidence (elastic MobileNetV2 of width 0.5, 899 images of digits, one thread, one seed; test accuracy of the smallest
+child, the largest and four random ones, statistics recalibrated): 12 epochs of one random child a step 69, 77 and 75 %
+(4 s); 12 epochs of sandwiches 94, 96 and 95 % (16 s), and 88, 95 and 90 % where all but the largest learn from it
+alone; 48 epochs of one random child a step 94, 97 and 96 % (18 s). So it is worth its time where passes over the data
+are what is short, and so short a training wants labels.
 """
 
 from __future__ import annotations
