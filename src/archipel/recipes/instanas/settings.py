@@ -35,7 +35,8 @@ class Pretraining(Optimisation):
 
     epochs: int = 20
     reference: int = 0
-    """Epochs before those in which the largest child alone learns, so that the others begin with its weights."""
+    """Epochs before those in which the largest child alone learns; the others then begin with what fits them of its
+    weights."""
     keep_final: float = 0.1
     """Probability at which an option is kept at the end (the lowest, if spread)."""
     keep_start: float = 0.0

@@ -22,6 +22,7 @@ from archipel.run.checkpoint import Checkpoint
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.distillation import Distillation
 from archipel.sharing.evaluation import evaluate
+from archipel.sharing.inheritance import inherit
 from archipel.sharing.policies import Fixed, KeepSchedule, PathPolicy, StepPolicy, Uniform, draw_codes
 from archipel.sharing.sandwich import Sandwich
 from archipel.sharing.training import train
@@ -52,10 +53,11 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
     graph, space = study.new_graph(), study.space
     checkpoint, first = study.folder.checkpoint("pretraining"), study.folder.checkpoint("reference")
     schedule = KeepSchedule(space, final=options.keep_final, start=options.keep_start, spread=options.keep_spread)
-    policy: PathPolicy | StepPolicy = schedule
+    # Where sizes are chosen, a child a sample leaves batch norm one or two samples to learn from.
+    sized = any(choice.kind == "value" for choice in space.choices)
+    drawn: PathPolicy = Uniform(space) if sized else schedule
+    policy: PathPolicy | StepPolicy = drawn
     if options.sandwich:
-        # Where sizes are chosen, a child a sample leaves batch norm one or two samples to learn from.
-        drawn = Uniform(space) if any(choice.kind == "value" for choice in space.choices) else schedule
         policy = Sandwich(study.ends.largest, study.ends.smallest, drawn, between=options.sandwich)
 
     def accuracy(keep: float) -> float:
@@ -64,7 +66,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
         def along(inputs: Tensor) -> PerInstance:
             return PerInstance(draw_codes(space, len(inputs), keep, chance))
 
-        if options.sandwich:  # the running statistics are of both ends and what is between
+        if options.sandwich or sized:  # the running statistics are not of such a batch
             recalibrate(graph, study.calibration(), along)
         route = lambda batch: along(batch.inputs)  # noqa: E731
         return evaluate(graph, study.task, "val", route=route, device=study.device.torch_device).score
@@ -74,7 +76,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
         return {"val_all_on": accuracy(1.0), "val_random": accuracy(0.5), "keep": keep}
 
     def along_largest() -> list[dict[str, float]]:
-        return train(
+        history = train(
             graph,
             study.task,
             replace(options, epochs=options.reference),
@@ -85,6 +87,8 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
             checkpoint=first,
             progress=study.progress,
         )
+        inherit(graph, study.ends.largest)
+        return history
 
     def along_many() -> list[dict[str, float]]:
         return train(
