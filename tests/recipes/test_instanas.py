@@ -25,6 +25,7 @@ from archipel.progress import SILENT
 from archipel.recipes import skipping
 from archipel.recipes.instanas import PRESETS, Request, latency, open_space, prepare, preset_for, run
 from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
+from archipel.recipes.instanas.study import Study
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
 from archipel.sharing.distillation import Distillation
@@ -499,6 +500,17 @@ class TestOwnSpaces:
         kinds = {point["kind"] for point in result["points"]}
         assert kinds == {"instanas", "static_child", "dearest_child", "random_policy", "mobilenet_v2"}
         assert result["space"]["size"] == "9"
+
+    @pytest.mark.parametrize(("asked", "of_ops", "of_subsets"), [(None, 3, 0), (0, 0, 0), (2, 2, 2)])
+    def test_the_largest_child_learns_first_where_nothing_is_ever_all_on(
+        self, asked: int | None, of_ops: int, of_subsets: int, tmp_path: Path
+    ) -> None:
+        settings = replace(SMALL, pretraining=replace(SMALL.pretraining, epochs=6, reference=asked))
+        task = little_task()
+        with RunFolder.create(tmp_path / "run", {}, "archipel run") as folder:
+            for function, epochs in ((self.ops, of_ops), (little, of_subsets)):
+                study = Study(folder, task, DEVICE, task.space(function), settings, 0, SILENT)
+                assert study.reference_epochs == epochs
 
     def test_value_choices_and_a_table_measured_here(self, tmp_path: Path, monkeypatch) -> None:
         """More layers can occur (18 of the second alone) than there are networks that the table is made with (16).

@@ -61,7 +61,7 @@ class Plan:
     def jobs(self) -> list[Job]:
         """What can begin at once: the long chain first, so that both cores end at about the same time."""
         settings = self.study.settings
-        whole = settings.pretraining.reference + settings.pretraining.epochs
+        whole = self.study.reference_epochs + settings.pretraining.epochs
         epochs = whole + settings.search.epochs + settings.finetuning.epochs
         first = Job("pre-training", self._pretrain, whole, self._searches)
         sweep = [

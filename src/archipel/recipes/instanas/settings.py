@@ -34,9 +34,9 @@ class Pretraining(Optimisation):
     """Stage 1: the meta-graph on random children."""
 
     epochs: int = 20
-    reference: int = 0
+    reference: int | None = None
     """Epochs before those in which the largest child alone learns; the others then begin with what fits them of its
-    weights."""
+    weights. None: half of `epochs`, or none in a space of subsets, where drawing begins with all on."""
     keep_final: float = 0.1
     """Probability at which an option is kept at the end (the lowest, if spread)."""
     keep_start: float = 0.0
@@ -54,7 +54,7 @@ class Pretraining(Optimisation):
         if self.epochs < 1:
             raise OptionError(f"pretraining.epochs is {self.epochs}; give 1 or more")
         for name in ("reference", "sandwich"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise OptionError(f"pretraining.{name} is {getattr(self, name)}; give 0 or more")
         if self.distillation and not self.sandwich:
             raise OptionError(

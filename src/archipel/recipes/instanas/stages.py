@@ -79,7 +79,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
         history = train(
             graph,
             study.task,
-            replace(options, epochs=options.reference),
+            replace(options, epochs=study.reference_epochs),
             title="largest child",
             seed=study.seed_of("pretraining"),
             policy=Fixed(study.ends.largest),
@@ -106,7 +106,7 @@ def pretrained(study: Study) -> tuple[MetaGraph, dict[str, Any]]:
         )
 
     if study.folder.stage_done("pretraining") is None:
-        before = along_largest() if options.reference else []
+        before = along_largest() if study.reference_epochs else []
         done = study.once("pretraining", lambda: {"reference": before, "history": along_many()})
     else:
         done = study.done("pretraining")

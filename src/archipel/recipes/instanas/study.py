@@ -33,10 +33,23 @@ class Study(study.Study):
         return extremes(self.space, self.task.spec.input_shape)
 
     @property
+    def has_subsets(self) -> bool:
+        """Whether every choice is a subset."""
+        return all(choice.kind == "subset" for choice in self.space.choices)
+
+    @property
+    def reference_epochs(self) -> int:
+        """Of pre-training, along the largest child alone."""
+        options = self.settings.pretraining
+        if options.reference is not None:
+            return options.reference
+        return 0 if self.has_subsets else options.epochs // 2
+
+    @property
     def upper(self) -> str:
         """What a variant may cost at most if one network is to do for all images: the union of what they use, which
         there is only where every choice is a subset, or else the dearest child that any of them uses."""
-        return "static_union" if all(choice.kind == "subset" for choice in self.space.choices) else "dearest_child"
+        return "static_union" if self.has_subsets else "dearest_child"
 
     def new_graph(self) -> MetaGraph:
         torch.manual_seed(self.seed_of("weights"))
