@@ -145,11 +145,11 @@ PRESETS: dict[str, Settings] = {
         baselines=Baselines(widths=(0.5, 1.0), pool=8, contrasted=2, shuffles=2),
     ),
     "digits": Settings(
-        pretraining=Pretraining(epochs=17, batch=64, lr=0.1, warmup=0.05, clip=5.0),
-        search=SearchOptions(epochs=10),
+        pretraining=Pretraining(epochs=15, batch=64, lr=0.1, warmup=0.05, clip=5.0),
+        search=SearchOptions(epochs=8),
         finetuning=Finetuning(epochs=2, batch=64),
-        latency=Latency(seconds=8.0, images=4, final_rounds=8),
-        baselines=Baselines(skipping="resnet_flat", pool=8, contrasted=2, shuffles=6, cascades=3),
+        latency=Latency(seconds=7.0, images=4, final_rounds=6),
+        baselines=Baselines(skipping="resnet_flat", pool=8, contrasted=2, shuffles=5, cascades=3),
     ),
     "gpu": Settings(
         network=Network(macro=None, width=1.0),
