@@ -72,14 +72,13 @@ def test_what_was_found_is_the_space_of_the_last(finished: tuple[Path, dict[str,
     network = json.loads((path / "network" / "result.json").read_text())
     space = Space(found.function)
     assert result["space"]["size"] == str(space.size)
-    assert 1 <= space.size < evolved.size
+    assert min(pipeline.FEWEST, evolved.size) <= space.size <= evolved.size
     (search,) = network["searches"]
     for row in search["derived"]:
         space.canonical(row["architecture"])
     for choice, whole in zip(space.choices, evolved.choices):
         shares = dict(zip(whole.options, search["probabilities"][choice.name]))
         assert max(shares, key=lambda option: shares[option]) in choice.options
-        assert len(choice.options) <= 1 + len(search["derived"])
 
 
 def test_the_page_leads_to_the_others(finished: tuple[Path, dict[str, Any]]) -> None:

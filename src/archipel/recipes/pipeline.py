@@ -28,6 +28,8 @@ COMMAND = "run --evolve"
 PARTS = ("space", "network", "instances")
 """Folders inside the pipeline's, in the order in which they are made."""
 
+FEWEST = 12
+"""Architectures of the space that is handed on: twice what a latency table needs at the very least."""
 _SHARED = ("data", "threads", "seed", "images", "test_images", "size")
 """What all three are asked alike."""
 
@@ -137,7 +139,8 @@ def _part(
 
 
 def _found(evolved: str, result: Mapping[str, Any], keep: int) -> dict[str, Any]:
-    """Of the evolved space what the search found: the likeliest options of every block, and those of its networks."""
+    """Of the evolved space what the search found: the likeliest options of every block, and those of its networks; more
+    of them than asked for where so few would not make a space that a latency table can be measured of."""
     options = {choice["name"]: choice["options"] for choice in result["space"]["choices"]}
     searches: Sequence[Mapping[str, Any]] = result["searches"]
     likely = {
@@ -149,7 +152,12 @@ def _found(evolved: str, result: Mapping[str, Any], keep: int) -> dict[str, Any]
     def opened(function: SpaceFunction) -> Space:
         return Space(function, **result["space"]["options"])
 
-    return Likely(likely, tuple(networks), keep)(definition(evolved), opened).to_json()
+    most = max(map(len, options.values()))
+    while True:
+        found = Likely(likely, tuple(networks), keep)(definition(evolved), opened)
+        if keep >= most or opened(found.function).size >= FEWEST:
+            return found.to_json()
+        keep += 1
 
 
 def _told(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
