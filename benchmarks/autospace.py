@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +139,14 @@ def step(task: Classification, settings: Settings, rounds: int) -> dict[str, Any
     return {**rows, "all": {**total, "ratio": total["together"] / total["alone"]}}
 
 
+def without(name: str, own: Settings) -> Settings:
+    """The settings without one of the reference's four uses."""
+    return replace(own, evolution=replace(own.evolution, references=replace(References(), **{name: False})))
+
+
 ARMS: dict[str, Callable[[Settings], Settings]] = {
     "as it is": lambda own: own,
-    **{
-        f"without {name}": lambda own, name=name: replace(  # type: ignore[misc]
-            own, evolution=replace(own.evolution, references=replace(References(), **{name: False}))
-        )
-        for name in ("seed", "anchor", "crossover", "keep")
-    },
+    **{f"without {name}": partial(without, name) for name in ("seed", "anchor", "crossover", "keep")},
     "one visit": lambda own: replace(own, evolution=replace(own.evolution, visits=1, rescoring=0)),
     "bank": lambda own: replace(own, judging=replace(own.judging, weights="bank")),
     "fresh weights": lambda own: replace(own, judging=replace(own.judging, weights="fresh")),

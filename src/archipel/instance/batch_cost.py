@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,8 +125,10 @@ class BatchCost:
         alone, members = np.unique(on, axis=0, return_counts=True)
         calls, moved = alone.sum() + len(alone) * len(self.prefix), 2 * size if len(alone) > 1 else 0
         grouped = base[members].sum(), (options[members] * alone).sum(), calls, moved, 1
-        found = {"gathered": gathered, "grouped": grouped, "prefix": self._tree(on, base, options), "masked": masked}
-        return {name: tuple(map(float, figures)) for name, figures in found.items()}  # type: ignore[misc]
+        prefix = self._tree(on, base, options)
+        found: dict[Executor, tuple[Any, ...]]
+        found = {"gathered": gathered, "grouped": grouped, "prefix": prefix, "masked": masked}
+        return {name: tuple(map(float, figures)) for name, figures in found.items()}
 
     def _tree(self, on: np.ndarray, base: np.ndarray, options: np.ndarray) -> tuple[float, ...]:
         group, members = np.zeros(len(on), dtype=np.int64), np.array([len(on)])
