@@ -1,0 +1,1 @@
+"""Who tells how good an architecture is: tables, training, inherited weights, predictors."""
