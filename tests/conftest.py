@@ -189,7 +189,8 @@ def segments(choose, *, classes: int = 4) -> nn.Module:
 
 def _listed() -> dict[str, Space]:
     """Every listed space, as small as its options let it be."""
-    tiny = {"classes": 4, "channels": 3, "size": 8, "width": 0.25, "macro": "light", "blocks": 1, "out_channels": 64}
+    tiny = {"classes": 4, "channels": 3, "size": 8, "width": 0.25, "macro": "light", "blocks": 1, "cells": 1,
+            "out_channels": 64}  # fmt: skip
     spaces = {}
     for name, function in SPACES.items():
         parameters = inspect.signature(function).parameters

@@ -10,6 +10,7 @@ __all__ = [
     "ArchitectureError",
     "DataError",
     "DeviceError",
+    "EvaluationError",
     "OptionError",
     "RunError",
     "SpaceError",
@@ -36,6 +37,10 @@ class DataError(ArchipelError):
 
 class DeviceError(ArchipelError):
     """A device cannot run what it is asked to: a library, a compiler or an operation is missing, or it failed."""
+
+
+class EvaluationError(ArchipelError):
+    """An architecture has no figures: it cannot be trained, or a device does not run it."""
 
 
 class TableError(ArchipelError):

@@ -1,1 +1,17 @@
 """Who tells how good an architecture is: tables, training, inherited weights, predictors."""
+
+from archipel.evaluators.evaluator import SECONDS, Evaluator, Metrics, Objective, scores_of
+from archipel.evaluators.tabular import BENCHMARKS, Tabular, nasbench201, nasbench201_devices, nasbench_macro
+
+__all__ = [
+    "BENCHMARKS",
+    "SECONDS",
+    "Evaluator",
+    "Metrics",
+    "Objective",
+    "Tabular",
+    "nasbench201",
+    "nasbench201_devices",
+    "nasbench_macro",
+    "scores_of",
+]

@@ -11,8 +11,11 @@ from archipel.spaces.evolved import CellSpace, load_space
 from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_elastic import mobilenet_elastic
+from archipel.spaces.mobilenet_exits import mobilenet_exits
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
 from archipel.spaces.mobilenet_v2_drop import mobilenet_v2_drop
+from archipel.spaces.nasbench201 import nasbench201
+from archipel.spaces.nasbench_macro import nasbench_macro
 from archipel.spaces.nets import NETS, Net
 from archipel.spaces.proxyless import proxyless
 from archipel.spaces.proxyless_tree import proxyless_tree
@@ -29,8 +32,11 @@ __all__ = [
     "fbnet",
     "instanas",
     "mobilenet_elastic",
+    "mobilenet_exits",
     "mobilenet_v2",
     "mobilenet_v2_drop",
+    "nasbench201",
+    "nasbench_macro",
     "proxyless",
     "proxyless_tree",
     "resnet_flat",
@@ -41,8 +47,11 @@ SPACES: dict[str, SpaceFunction] = {
     "fbnet": fbnet,
     "instanas": instanas,
     "mobilenet_elastic": mobilenet_elastic,
+    "mobilenet_exits": mobilenet_exits,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_drop": mobilenet_v2_drop,
+    "nasbench201": nasbench201,
+    "nasbench_macro": nasbench_macro,
     "proxyless": proxyless,
     "proxyless_tree": proxyless_tree,
     "resnet_flat": resnet_flat,
