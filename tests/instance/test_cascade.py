@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from archipel.cost import madds
 from archipel.errors import OptionError
 from archipel.instance.cascade import (
     COMBINATIONS,
@@ -24,6 +25,7 @@ from archipel.instance.cascade import (
     within,
 )
 from archipel.instance.escalation import Gain, doubt
+from archipel.nn.exits import Exits
 
 COSTS = (0.2, 0.5, 1.1)
 
@@ -166,7 +168,7 @@ class TestCommittee:
     def test_gains_decide_instead_of_doubts(self) -> None:
         """A gain that is more doubt, and one that is less: who was sent on stays, and the others are sent."""
         stages, x = networks(2), images(40)
-        alike = [Gain(torch.tensor([sign, 0.0, 0.0, 0.0]), 0.0) for sign in (-1.0, 1.0)]
+        alike = [Gain(torch.tensor([sign, 0.0, 0.0]), 0.0) for sign in (-1.0, 1.0)]
         told = [
             Cascade(stages, thresholds=[-sign * 0.6], costs_ms=COSTS[:2], committee=True, gains=[gain]).answer(x).stage
             for sign, gain in zip((1.0, -1.0), alike)
@@ -300,3 +302,39 @@ class TestWithin:
     def test_a_target_below_the_first_stage_is_refused(self) -> None:
         with pytest.raises(OptionError, match=r"no thresholds meet 0\.9 ms an image; the cascade's fastest .* takes 1"):
             within(self.POINTS, 0.9)
+
+
+class TestExits:
+    """Stages that go on from what the one before has computed."""
+
+    @staticmethod
+    def exits() -> Exits:
+        torch.manual_seed(3)
+        trunks = [nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6)), nn.Sequential(nn.Conv2d(6, 6, 1), nn.ReLU())]
+        made = Exits(trunks, [nn.Sequential(nn.Flatten(), nn.Linear(24, 5)) for _ in trunks])
+        made.answers(4.0 * images(64))  # statistics other than 0 and 1
+        return made.eval()
+
+    def test_it_is_what_its_exits_say_alone(self) -> None:
+        exits, x = self.exits(), 4.0 * images(40)
+        cascade = Cascade(exits, thresholds=[0.6], costs_ms=COSTS[:2], temperatures=[1.5, 0.7])
+        found = cascade.answer(x)
+        assert 3 <= int(found.stage.sum()) <= 37
+        alone = torch.stack([exits.child(0)(x) / 1.5, exits.child(1)(x) / 0.7])
+        torch.testing.assert_close(found.output, alone[found.stage, torch.arange(40)])
+        torch.testing.assert_close(cascade.every_answer(x), alone)
+
+    def test_what_is_shared_runs_once(self) -> None:
+        exits, seen = self.exits(), []
+        cascade = Cascade(exits, thresholds=[EVERYTHING], costs_ms=COSTS[:2])
+        cascade.trunks[0].register_forward_hook(lambda _module, given, _out: seen.append(len(given[0])))
+        cascade(images(7))
+        assert seen == [7]
+
+    def test_all_that_runs_for_an_image(self) -> None:
+        exits, x = self.exits(), images(3)
+        cascade = Cascade(exits, thresholds=[0.5], costs_ms=COSTS[:2])
+        torch.testing.assert_close(cascade.upto(1)(x), torch.stack(exits.answers(x)))
+        assert madds(cascade.upto(0), (1, 4, 4)) == madds(exits.child(0), (1, 4, 4))
+        both = madds(exits.child(1), (1, 4, 4)) + 24 * 5
+        assert madds(cascade.upto(1), (1, 4, 4)) == both

@@ -65,13 +65,13 @@ class TestGain:
         torch.testing.assert_close(gain(logits), gain(logits[:, torch.randperm(6)]))
 
     def test_it_stays_within_its_range(self) -> None:
-        gain = Gain(torch.tensor([50.0, 0.0, 0.0, 0.0]), -20.0)
+        gain = Gain(torch.tensor([50.0, 0.0, 0.0]), -20.0)
         assert gain(torch.tensor([[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]])).abs().max() < 1.0
 
     def test_two_classes_have_two_probabilities(self) -> None:
         logits, right, right_next = planted(60, classes=6)
         gain = Gain.fit(logits[:, :2], right, right_next)
-        assert gain.weights.shape == (3,)
+        assert gain.weights.shape == (2,)
         assert gain(logits[:, :2]).shape == (60,)
 
     def test_without_images_there_is_none(self) -> None:

@@ -24,7 +24,16 @@ from archipel.nn import ConvBN, Residual, Zero, batch_norm2d, conv2d, linear
 from archipel.progress import SILENT
 from archipel.recipes import skipping
 from archipel.recipes.instanas import PRESETS, Request, latency, open_space, prepare, preset_for, run
-from archipel.recipes.instanas.settings import Baselines, Finetuning, Jobs, Latency, Network, Pretraining, Settings
+from archipel.recipes.instanas.settings import (
+    Baselines,
+    Exits,
+    Finetuning,
+    Jobs,
+    Latency,
+    Network,
+    Pretraining,
+    Settings,
+)
 from archipel.recipes.instanas.study import Study
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
@@ -42,6 +51,7 @@ SMALL = Settings(
     pretraining=Pretraining(epochs=2, reference=1, batch=32, lr=0.1),
     search=SearchOptions(epochs=3, batch=32, controller_batch=32, controller_passes=1),
     finetuning=Finetuning(epochs=2, batch=32, variants=2),
+    exits=Exits(width=0.25, points=2),
     baselines=Baselines(widths=(0.25, 0.5), pool=2, contrasted=1, shuffles=2, cascades=2),
     latency=Latency(images=2, final_rounds=1, throughput_batch=8),
     jobs=Jobs(workers=1),
@@ -67,7 +77,8 @@ def little_task() -> Classification:
 
 def little_table(arithmetic_table: Callable[..., LatencyTable], **more: Any) -> LatencyTable:
     table = arithmetic_table(open_space(little_task(), little, SMALL.network), DEVICE, **more)
-    return table.with_beside({"mobilenet_v2 0.25x": 0.4, "mobilenet_v2 0.5x": 1.2})
+    exits = {"exit 1": 0.3, "exit 2": 0.7, "to exit 2": 0.75}
+    return table.with_beside({"mobilenet_v2 0.25x": 0.4, "mobilenet_v2 0.5x": 1.2, **exits})
 
 
 def execute(
@@ -153,10 +164,10 @@ class TestResult:
             wanted = {"accuracy", "table_ms", "madds"}
             if point["kind"] == "instanas":
                 wanted = named
-            if point["kind"].endswith("_cascade"):
+            if point["kind"] == "early_exit" or point["kind"].endswith("_cascade"):
                 wanted |= of_cascades
             if difficulty := point.get("difficulty"):
-                assert point["kind"] in ("instanas", "child_cascade")  # the other is part of what judges
+                assert point["kind"] in ("instanas", "early_exit", "child_cascade")  # the other is part of what judges
                 assert all(-1.0 <= rho <= 1.0 for rho in difficulty["values"])
             if point["kind"] != "random_policy":  # nobody serves them
                 wanted |= {"measured_ms", "batch_ms"}
@@ -166,8 +177,9 @@ class TestResult:
     def test_every_kind_is_there(self, finished) -> None:
         _, result, _ = finished
         kinds = [point["kind"] for point in result["points"]]
-        static = {"mobilenet_v2", "static_child", "static_union", "random_policy"}
-        assert set(kinds) == {"instanas", "mobilenet_cascade", "child_cascade"} | static
+        static = {"mobilenet_v2", "static_child", "static_union", "static_exit", "random_policy"}
+        assert set(kinds) == {"instanas", "early_exit", "mobilenet_cascade", "child_cascade"} | static
+        assert kinds.count("static_exit") == 2
         assert kinds.count("static_child") == kinds.count("instanas")
         assert kinds.count("mobilenet_v2") == 2
         assert 1 <= kinds.count("mobilenet_cascade") <= SMALL.baselines.cascades
@@ -183,7 +195,7 @@ class TestResult:
     def test_whatever_decides_by_image_is_shuffled_and_compared_at_equal_accuracy(self, finished) -> None:
         _, result, _ = finished
         deciding = {(p["kind"], p["name"]) for p in result["points"] if p.get("shuffled_accuracy")}
-        assert {kind for kind, _ in deciding} == {"instanas", "child_cascade", "mobilenet_cascade"}
+        assert {kind for kind, _ in deciding} == {"instanas", "early_exit", "child_cascade", "mobilenet_cascade"}
         assert {(row["kind"], row["name"]) for row in result["awareness"]["rows"]} == deciding
         assert {(row["kind"], row["name"]) for row in result["savings"]} == deciding
         for row in result["savings"]:
@@ -191,19 +203,23 @@ class TestResult:
             assert reached[0] == reached[1] <= row["seeds"]  # as accurate or not, whatever the clock
             assert (row["measured_ms"] is None) == (reached[0] == 0)
 
-    def test_cascades_are_made_of_two_networks_of_their_seed(self, finished) -> None:
+    def test_cascades_are_made_of_networks_of_their_seed(self, finished) -> None:
         """Costs lie between those of the first network alone and of both, as many as it is unsure of added."""
         _, result, _ = finished
         latency = {(p["kind"], p["name"]): p["table_ms"]["values"] for p in result["points"]}
         assert {(row["kind"], row["seed"]) for row in result["cascades"]} >= {("mobilenet_cascade", s) for s in (0, 1)}
+        assert {row["seed"] for row in result["cascades"] if row["kind"] == "early_exit"} == {0, 1}
         for row in result["cascades"]:
-            of = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}[row["kind"]]
             first, second = row["costs_ms"]
-            for name, ms in zip(row["networks"], (first, second)):  # not every seed need have a child of every name
-                assert any(ms == pytest.approx(known) for known in latency[of, name])
-            assert first < second
+            if row["kind"] == "early_exit":  # the second goes on from the first
+                assert (first, second) == pytest.approx((0.3, 0.45))
+            else:
+                of = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}[row["kind"]]
+                for name, ms in zip(row["networks"], (first, second)):  # not every seed has a child of every name
+                    assert any(ms == pytest.approx(known) for known in latency[of, name])
+                assert first < second
             assert isinstance(row["committee"], bool)
-            assert row["gain"] is None or len(row["gain"]["weights"]) == 4
+            assert row["gains"] is None or [len(gain["weights"]) for gain in row["gains"]] == [3]
             assert all(1 / 17 < temperature < 17 for temperature in row["temperatures"])
             assert row["frontier"] == sorted(row["frontier"])
             for name, found in row["points"].items():
@@ -262,8 +278,9 @@ class TestFiles:
 
     def test_every_finished_network_stays_and_no_training_on_the_way(self, finished) -> None:
         path, result, _ = finished
-        trained = [point for point in result["points"] if not point["kind"].endswith("_cascade")]
-        final = sum(len(point["accuracy"]["values"]) for point in trained)
+        derived = ("early_exit", "static_exit", "mobilenet_cascade", "child_cascade")
+        trained = [point for point in result["points"] if point["kind"] not in derived]
+        final = sum(len(point["accuracy"]["values"]) for point in trained) + SEEDS  # and the exits, one file a seed
         names = [file.stem for file in (path / "checkpoints").iterdir()]
         assert len([name for name in names if name.startswith("final-")]) == final
         others = {name for name in names if not name.startswith(("final-", "search-"))}
@@ -461,6 +478,7 @@ class TestOwnSpaces:
     QUICK = replace(
         SMALL,
         pretraining=replace(SMALL.pretraining, epochs=1),
+        exits=Exits(width=0.0),
         baselines=replace(SMALL.baselines, widths=(0.25,), cascades=0),
         finetuning=replace(SMALL.finetuning, epochs=1),
         latency=Latency(

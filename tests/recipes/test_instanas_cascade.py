@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from archipel.instance.cascade import Cascade, CascadePoint, sweep
-from archipel.recipes.instanas.cascade import Pair, best_pair, worth_having
+from archipel.recipes.instanas.cascade import Pair, best_pair
+from archipel.recipes.instanas.thresholds import RULES, Rule, worth_having
 from archipel.recipes.instanas.timing import typical
 
+PLAIN, JOINED = Rule(committee=False, learnt=False), Rule(committee=True, learnt=False)
 ALONE = {"small": (1.0, 0.7), "middle": (2.0, 0.75), "large": (3.0, 0.9)}
 
 
@@ -26,22 +28,21 @@ class TestBestPair:
 
     def test_the_one_that_lifts_the_frontier_most(self) -> None:
         bends = {("small", "large"): 3.0, ("small", "middle"): 3.0, ("middle", "large"): 1.0}
-        pairs = {Pair(a, b, False, False): self.line(ALONE[a], ALONE[b], bend) for (a, b), bend in bends.items()}
-        assert best_pair(pairs, ALONE) == ("small", "large", False, False)
-        worse = pairs | {Pair("small", "large", False, False): self.line(ALONE["small"], ALONE["large"], 0.3)}
-        assert best_pair(worse, ALONE) == ("small", "middle", False, False)
-        joined = worse | {Pair("small", "large", True, False): self.line(ALONE["small"], ALONE["large"], 3.0)}
-        assert best_pair(joined, ALONE) == ("small", "large", True, False)
+        pairs = {Pair(a, b, PLAIN): self.line(ALONE[a], ALONE[b], bend) for (a, b), bend in bends.items()}
+        assert best_pair(pairs, ALONE) == ("small", "large", PLAIN)
+        worse = pairs | {Pair("small", "large", PLAIN): self.line(ALONE["small"], ALONE["large"], 0.3)}
+        assert best_pair(worse, ALONE) == ("small", "middle", PLAIN)
+        joined = worse | {Pair("small", "large", JOINED): self.line(ALONE["small"], ALONE["large"], 3.0)}
+        assert best_pair(joined, ALONE) == ("small", "large", JOINED)
 
     def test_where_none_helps_the_cheapest_and_the_dearest(self) -> None:
         alone = {"small": (1.0, 0.9), "middle": (2.0, 0.9), "large": (3.0, 0.9)}
         pairs = {
-            Pair(a, b, committee, learnt): self.line(alone[a], alone[b], 1.0)
+            Pair(a, b, rule): self.line(alone[a], alone[b], 1.0)
             for a, b in (("middle", "large"), ("small", "middle"), ("small", "large"))
-            for committee in (True, False)
-            for learnt in (True, False)
+            for rule in reversed(RULES)
         }
-        assert best_pair(pairs, alone) == ("small", "large", False, False)
+        assert best_pair(pairs, alone) == ("small", "large", PLAIN)
 
 
 class TestWorthHaving:
@@ -68,9 +69,12 @@ class Graded(nn.Module):
         return torch.stack([x.mean((1, 2, 3)), torch.zeros(len(x))], 1)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_a_batch_is_timed_with_the_share_that_goes_on_on_average(share: float) -> None:
+@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.9, 0.1), (0.5, 0.5), (0.0, 1.0), (0.5, 0.3, 0.2), (0.0, 0.0, 1.0)])
+def test_a_batch_is_timed_with_the_shares_that_leave_on_average(shares: tuple[float, ...]) -> None:
     x = torch.linspace(0.0, 4.0, 20)[:, None, None, None].expand(20, 1, 2, 2)
-    cascade = typical(Cascade([Graded(), Graded()], thresholds=[0.2], costs_ms=[1.0, 2.0]), x, share)
-    stage = cascade.answer(x).stage
-    assert stage.tolist() == [1] * round(20 * share) + [0] * (20 - round(20 * share))
+    stages, passed = [Graded() for _ in shares], [0.2] * (len(shares) - 1)
+    cascade = typical(Cascade(stages, thresholds=passed, costs_ms=[1.0] * len(shares)), x, shares)
+    counts = cascade.answer(x).stage.bincount(minlength=len(shares))
+    assert counts.tolist() == [round(20 * share) for share in shares]
+    dark = cascade.answer(x).stage
+    assert (dark[:-1] >= dark[1:]).all()  # the darkest go furthest

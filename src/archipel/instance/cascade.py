@@ -8,6 +8,9 @@ that reads as a probability of being wrong.) Instead of the doubt it may be the 
 In a committee (Wang et al., ICLR 2022, arXiv 2012.01988) a stage does not answer alone: the probabilities of all stages
 that looked at the image are averaged, which costs nothing and is a better answer where the stages err apart.
 
+The stages may be the exits of one network (`archipel.nn.exits`): each then goes on from what the one before has
+computed.
+
 Letters: `B` images of a batch, `N` validation images, `S` stages.
 """
 
@@ -25,6 +28,7 @@ from torch import Tensor, nn
 
 from archipel.errors import OptionError
 from archipel.instance.escalation import Gain, doubt
+from archipel.nn.exits import Exits
 from archipel.nn.fold import fold_batch_norm
 
 __all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "sweep", "temperature_for", "within"]
@@ -57,9 +61,9 @@ class Cascade(nn.Module):
     are scattered back; a single image leaves with the first stage that is sure.
 
     Args:
-        stages: `[B, C, H, W]` → `[B, classes]`, from cheap to dear.
+        stages: `[B, C, H, W]` → `[B, classes]`, from cheap to dear; or the exits of one network.
         thresholds: of the doubt or the gain, one for each stage but the last.
-        costs_ms: milliseconds an image, of each stage alone.
+        costs_ms: milliseconds an image that each stage adds.
         temperatures: what each stage's logits are divided by; all 1 if not given.
         committee: whether an answer is the mean of the probabilities of all stages that looked at the image.
         gains: of each stage but the last, what decides instead of the doubt.
@@ -70,7 +74,7 @@ class Cascade(nn.Module):
 
     def __init__(
         self,
-        stages: Sequence[nn.Module],
+        stages: Sequence[nn.Module] | Exits,
         *,
         thresholds: Sequence[float],
         costs_ms: Sequence[float],
@@ -90,6 +94,10 @@ class Cascade(nn.Module):
             raise OptionError(f"a cascade of {count} stages needs {count - 1} gains; {len(gains)} are given")
         if min(temperatures) <= 0.0:
             raise OptionError(f"a temperature of a cascade is {min(temperatures):g}; give numbers above 0")
+        trunks: Sequence[nn.Module] = [nn.Identity()] * count
+        if isinstance(stages, Exits):
+            trunks, stages = list(stages.trunks), list(stages.heads)
+        self.trunks = nn.ModuleList(fold_batch_norm(trunk) for trunk in trunks)
         self.stages = nn.ModuleList(fold_batch_norm(stage) for stage in stages)
         self.thresholds = tuple(thresholds)
         self.temperatures = tuple(temperatures)
@@ -143,13 +151,23 @@ class Cascade(nn.Module):
     @torch.no_grad()
     def every_answer(self, inputs: Tensor) -> Tensor:
         """What each stage would answer each image, `[S, B, classes]`, whether it gets there or not."""
-        return answers([stage(inputs) for stage in self.stages], self.temperatures, committee=self.committee)
+        found, x = [], inputs
+        for trunk, stage in zip(self.trunks, self.stages):
+            x = trunk(x)
+            found.append(stage(x))
+        return answers(found, self.temperatures, committee=self.committee)
+
+    def upto(self, number: int) -> nn.Module:
+        """All that runs for an image that a stage answers, as one network without decisions: `[B, C, H, W]` → logits
+        `[number + 1, B, classes]`, weights shared."""
+        return _Whole(Exits(list(self.trunks)[: number + 1], list(self.stages)[: number + 1])).eval()
 
     def _answers(self, inputs: Tensor) -> Iterator[tuple[Tensor | None, Tensor]]:
         """Of each stage that runs: the rows it runs on (None: all), and the answer for them as of now."""
         rows, mine, before = None, inputs, None
-        stages = zip(self.stages, self.temperatures, (*self.thresholds, None))
-        for number, (stage, temperature, threshold) in enumerate(stages):
+        stages = zip(self.trunks, self.stages, self.temperatures, (*self.thresholds, None))
+        for number, (trunk, stage, temperature, threshold) in enumerate(stages):
+            mine = trunk(mine)
             answer = stage(mine) / temperature
             if self.committee:
                 answer = _joined(before, answer, number)
@@ -163,6 +181,15 @@ class Cascade(nn.Module):
             if len(unsure) < len(mine):
                 rows = unsure if rows is None else rows[unsure]
                 mine, before = mine[unsure], answer[unsure]
+
+
+class _Whole(nn.Module):
+    def __init__(self, exits: Exits) -> None:
+        super().__init__()
+        self.exits = exits
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.stack(self.exits.answers(inputs))
 
 
 def _joined(before: Tensor | None, scaled: Tensor, count: int) -> Tensor:
@@ -248,7 +275,7 @@ def sweep(urges: Tensor, correct: Tensor, costs_ms: Sequence[float]) -> list[Cas
         urges: `[S - 1, N]`, of the stages but the last (`Cascade.urge`), for all images whether they would get there or
             not.
         correct: `[S, N]`, bool, whether each stage's answer is right.
-        costs_ms: milliseconds an image, of each stage alone.
+        costs_ms: milliseconds an image that each stage adds.
 
     Raises:
         OptionError: there are no images.

@@ -9,9 +9,22 @@ from torch import Tensor
 
 from archipel.recipes.study import Study
 
-__all__ = ["write_instances"]
+__all__ = ["write_exits", "write_instances"]
 
 PICTURES = 2000
+
+
+def write_exits(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """`exits.csv`: one row per test image and point of the first seed's early exits, and which exit answered."""
+    classes = study.task.spec.classes
+    rows = []
+    for name, detail in details.items():
+        columns = (detail[key].tolist() for key in ("index", "label", "predicted", "latency_ms", "stage"))
+        for index, label, predicted, ms, stage in zip(*columns):
+            known = (classes[label], classes[predicted], int(label == predicted))
+            rows.append((name, index, *known, f"{ms:.6g}", stage + 1))
+    head = ("variant", "index", "label", "predicted", "correct", "latency_ms", "exit")
+    study.folder.write_csv("exits.csv", head, rows)
 
 
 def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -51,6 +51,8 @@ LIGHT: dict[str, str] = {
     "grid": "#e4e8ec",
     "accent": "#0a66b0",
     "tint": "#d5e6f5",
+    "early_exit": "#17202b",
+    "static_exit": "#566270",
     "instanas": "#0a66b0",
     "proxylessnas": "#0a66b0",
     "blockdrop": "#7a4fb0",
@@ -82,6 +84,8 @@ DARK: dict[str, str] = {
     "grid": "#27303a",
     "accent": "#62b3f3",
     "tint": "#1b3a55",
+    "early_exit": "#e7ebf0",
+    "static_exit": "#a0acb9",
     "instanas": "#62b3f3",
     "proxylessnas": "#62b3f3",
     "blockdrop": "#b99af0",
@@ -141,6 +145,8 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
+        Kind("early_exit", "early exits", "P", _PLUS, "point of the early exits", ours=True, joined=True),
+        Kind("static_exit", "static exit", "d", "M6 .5 9.2 6 6 11.5 2.8 6Z"),
         Kind("instanas", "InstaNAS", "o", _DISC, "InstaNAS variant", ours=True, joined=True),
         Kind("proxylessnas", "ProxylessNAS", "o", _DISC, "ProxylessNAS network", ours=True, joined=True),
         Kind("blockdrop", "BlockDrop", "h", _HEXAGON, "BlockDrop variant", ours=True, joined=True),

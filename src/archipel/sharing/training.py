@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph, Route
+from archipel.nn.exits import Exits
 from archipel.progress import SILENT, Bar, Progress
 from archipel.sharing.averaging import in_its_place, running_average
 from archipel.sharing.distillation import Distillation
@@ -136,12 +137,12 @@ def weight_epoch(
     bar: Bar | None = None,
     after: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
-    """One pass over a split, training the weights of `model`.
+    """One pass over a split, training the weights of `model`; of early exits (`nn.exits`) all at once.
 
     Args:
         policy: draws the route of each batch, or its routes, whose gradients add up to one step; required for a
             `MetaGraph`, meaningless for a plain network.
-        distillation: soft targets beside the labels, from another network or from a step's first route.
+        distillation: soft targets beside the labels, from another network, from a step's first route or the last exit.
         done: share of this epoch behind us → share of the whole training behind us.
         lr: learning rate as a function of that share; the optimiser's own where not given.
         label_smoothing: of the loss that is minimised; only for tasks whose loss knows it.
@@ -151,7 +152,7 @@ def weight_epoch(
         after: called after every step with how many have been done; it may train what is not weights.
 
     Returns:
-        Mean `loss` over the samples, and over the routes where a step has several.
+        Mean `loss` over the samples, and over the routes or exits where there are several.
     """
     loader = task.loader(split, batch_size, seed=seed, device=device)
     generator = torch.Generator().manual_seed(seed_of(seed, "routes"))
@@ -183,15 +184,17 @@ def weight_epoch(
                 soft = teacher(batch.inputs).float()
         for route in routes:
             with mixed:
-                output = model(batch.inputs) if route is None else model(batch.inputs, route)
-            if precision != "float32":
-                output = output.float()
-            loss = learning.loss(task, output, batch, soft, **smoothed)
+                outputs = _outputs(model, batch.inputs, route)
+            losses = []
+            for output in outputs:
+                output = output.float() if precision != "float32" else output
+                losses.append(learning.loss(task, output, batch, soft, **smoothed))
+                soft = output.detach() if soft is None else soft
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
             if penalty is not None:
                 loss = loss + penalty()
             scaler.scale(loss).backward()
             total += loss.detach() * (len(batch.targets) / len(routes))
-            soft = output.detach() if soft is None else soft
         if clip is not None:
             scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -206,6 +209,13 @@ def weight_epoch(
             after(i + 1)
             model.train()
     return {"loss": float(total) / max(1, count)}
+
+
+def _outputs(model: nn.Module, inputs: Tensor, route: Route | None) -> list[Tensor]:
+    """What is learnt from: the output; of early exits every one, the last first, so that it can teach the others."""
+    if isinstance(model, Exits):
+        return model.answers(inputs)[::-1]
+    return [model(inputs) if route is None else model(inputs, route)]
 
 
 def train(

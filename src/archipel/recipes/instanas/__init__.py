@@ -9,15 +9,19 @@ run trains the controls that say what this was worth.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from archipel.cost import Device, LatencyTable
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
 from archipel.recipes.instanas.cascade import cascades
-from archipel.recipes.instanas.judging import contestants, forget_details, test
+from archipel.recipes.instanas.exits import early_exits, exits_space
+from archipel.recipes.instanas.judging import Contestant, contestants, forget_details, test
 from archipel.recipes.instanas.latency import check_cost, check_target, costs_of, latency_table
 from archipel.recipes.instanas.outcome import result_of
 from archipel.recipes.instanas.plan import Plan
@@ -26,7 +30,7 @@ from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.instanas.timing import time_all
-from archipel.recipes.instances import write_instances
+from archipel.recipes.instances import write_exits, write_instances
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -67,6 +71,8 @@ def prepare(
     file = Path(request.table) if request.table is not None and not measured else None
     space = open_space(task, function, settings.network)
     check_cost(space, settings)
+    if settings.exits.any:
+        exits_space(task, settings, space.options.get("macro"))
     if settings.baselines.which == "all":
         backbone(task, space.options.get("macro"), settings)
     device, table = job.open_device(
@@ -144,6 +150,7 @@ def run(
         everyone = []
         for s, found in searches.items():
             everyone += contestants(study, measured, s, found["chosen"], plan.contrasted(found["chosen"]))
+            everyone += early_exits(study, measured, s, target_ms)
         everyone += cascades(study, everyone, workers=plan.workers, target_ms=target_ms)
         left = [(rival, rival.contestants()) for rival in against]
         deciding = {one.key: one.network for _, networks in left for one in networks}
@@ -151,7 +158,10 @@ def run(
 
         def tested() -> dict[str, Any]:
             rows, details = test(study, everyone, routed=routed, static=static, workers=plan.workers)
-            write_instances(study, details)
+            shown = {kind: _of_kind(everyone, details, kind) for kind in ("instanas", "early_exit")}
+            write_instances(study, shown["instanas"])
+            if shown["early_exit"]:
+                write_exits(study, shown["early_exit"])
             return {"rows": rows}
 
         scores = study.once("test", tested)["rows"]
@@ -171,3 +181,10 @@ def run(
     folder.write_json("result.json", result)
     content: dict[str, Any] = folder.read_json("result.json")
     return content
+
+
+def _of_kind(
+    everyone: Sequence[Contestant], details: Mapping[str, Mapping[str, Tensor]], kind: str
+) -> dict[str, Mapping[str, Tensor]]:
+    """What is kept of single images, by variant."""
+    return {one.name: details[one.key] for one in everyone if one.kind == kind and one.key in details}

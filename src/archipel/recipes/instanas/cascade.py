@@ -1,44 +1,32 @@
 """The confidence cascades that a run is compared with: two of its static networks, the cheap one first.
 
-No network is trained for them. Temperatures, and what passing an image on is worth, are fitted on `arch`; which two,
-whether they answer as a committee, what decides and at which threshold is chosen on `val`; costs are the latency
-table's.
+No network is trained for them; which two, and how they decide, is found on `arch` and `val`
+(`archipel.recipes.instanas.thresholds`).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from archipel.instance.cascade import (
-    NOTHING,
-    Cascade,
-    CascadePoint,
-    answers,
-    frontier,
-    sweep,
-    temperature_for,
-)
-from archipel.instance.escalation import Gain, doubt
-from archipel.instance.variants import choose_variants
+from archipel.instance.cascade import CascadePoint
 from archipel.progress import Progress
 from archipel.recipes.instanas.judging import Contestant
 from archipel.recipes.instanas.study import Study
+from archipel.recipes.instanas.thresholds import RULES, SPLITS, Answered, Rule, cascade_of, height, plain
 from archipel.run.jobs import Job, run_jobs
 from archipel.sharing.evaluation import predictions
 
-__all__ = ["Pair", "best_pair", "cascades", "chosen_cascades", "worth_having"]
+__all__ = ["Pair", "best_pair", "cascades", "chosen_cascades"]
 
 MADE_OF = {"mobilenet_cascade": "mobilenet_v2", "child_cascade": "static_child"}
 """Kind of cascade → kind of its two networks."""
-LATENCIES = 64
-"""At so many, evenly spread, the accuracies that two pairs reach are compared."""
+KINDS = ("early_exit", *MADE_OF)
 
 
 def cascades(
@@ -65,30 +53,19 @@ def cascades(
     found = []
     for (kind, seed), family in families.items():
         done = study.done(_stage(kind, seed))
-        parts = tuple(one for name in done["networks"] for one in family if one.name == name)
-        if not parts:
-            continue
-        whole = Cascade(
-            [part.network for part in parts],
-            thresholds=[NOTHING],
-            costs_ms=done["costs_ms"],
-            temperatures=done["temperatures"],
-            committee=done["committee"],
-            gains=None if done["gain"] is None else [Gain(torch.tensor(done["gain"]["weights"]), done["gain"]["bias"])],
-        )
-        study.on_device(whole)
+        parts = [one.network for name in done["networks"] for one in family if one.name == name]
         for name, point in done["points"].items():
-            network = whole.at(point["thresholds"])
-            found.append(Contestant(kind, name, seed, network, parts=parts, shares=tuple(point["shares"])))
+            network = cascade_of(study, parts, done, name)
+            found.append(Contestant(kind, name, seed, network, kept=parts, shares=tuple(point["shares"])))
     return found
 
 
 def chosen_cascades(study: Study) -> list[dict[str, Any]]:
-    """Of every kind and seed: its two networks, whether they are a committee, what decides, temperatures, points and
-    validation frontier, in plain values."""
+    """Of every kind and seed, early exits first: its networks, whether they are a committee, what decides,
+    temperatures, points and validation frontier, in plain values."""
     done = [study.done(stage) for stage in study.folder.stages if stage.startswith("cascade-")]
     rows = [{key: value for key, value in row.items() if key != "stage_seconds"} for row in done if row["networks"]]
-    return sorted(rows, key=lambda row: (list(MADE_OF).index(row["kind"]), row["seed"]))
+    return sorted(rows, key=lambda row: (KINDS.index(row["kind"]), row["seed"]))
 
 
 def _stage(kind: str, seed: int) -> str:
@@ -96,56 +73,11 @@ def _stage(kind: str, seed: int) -> str:
 
 
 class Pair(NamedTuple):
-    """Two networks that could be a cascade."""
+    """Two networks that could be a cascade, and how."""
 
     first: str
     second: str
-    committee: bool
-    """Whether the second is asked for its opinion or for the answer: see `Cascade`."""
-    learnt: bool
-    """Whether the gain decides who is passed on, or the doubt."""
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a static network answers the `N` images of `arch` and of `val`."""
-
-    ms: float
-    temperature: float
-    logits: Mapping[str, Tensor]
-    """Split → `[N, classes]`."""
-    targets: Mapping[str, Tensor]
-    """Split → `[N]`."""
-
-    @property
-    def accuracy(self) -> float:
-        return float((self.logits["val"].argmax(1) == self.targets["val"]).double().mean())
-
-    def said(self, other: _Seen, split: str, *, committee: bool) -> tuple[Tensor, Tensor]:
-        """The first network's answers `[N, classes]`, and whether its and those after the second are right `[2, N]`."""
-        logits, temperatures = (self.logits[split], other.logits[split]), (self.temperature, other.temperature)
-        both = answers(logits, temperatures, committee=committee)
-        return both[0], both.argmax(2) == self.targets[split]
-
-    def gain(self, other: _Seen, *, committee: bool) -> Gain:
-        first, right = self.said(other, "arch", committee=committee)
-        return Gain.fit(first, right[0], right[1])
-
-    def followed_by(self, other: _Seen, *, committee: bool, learnt: bool) -> list[CascadePoint]:
-        """What the two give as a cascade, at every threshold."""
-        first, right = self.said(other, "val", committee=committee)
-        urge = self.gain(other, committee=committee)(first) if learnt else doubt(first)
-        return sweep(urge[None], right, (self.ms, other.ms))
-
-
-def _see(study: Study, one: Contestant) -> _Seen:
-    logits, targets = {}, {}
-    for split in ("arch", "val"):
-        found = predictions(one.network, study.task, split, device=study.device.torch_device)
-        logits[split] = torch.cat([output for _, output in found])
-        targets[split] = torch.cat([batch.targets for batch, _ in found])
-    assert one.table_ms is not None
-    return _Seen(one.table_ms, temperature_for(logits["arch"], targets["arch"]), logits, targets)
+    rule: Rule
 
 
 def _choose(
@@ -157,70 +89,52 @@ def _choose(
             for one in family:
                 seen[one.name] = _see(study, one)
                 bar.advance()
-        pairs = {
-            Pair(a, b, committee, learnt): x.followed_by(y, committee=committee, learnt=learnt)
-            for (a, x), (b, y) in itertools.permutations(seen.items(), 2)
-            if x.ms < y.ms
-            for committee in (False, True)
-            for learnt in (False, True)
+        both = {
+            (a, b): _followed_by(x, y) for (a, x), (b, y) in itertools.permutations(seen.items(), 2) if _ms(x) < _ms(y)
         }
         found: dict[str, Any] = {"kind": kind, "seed": seed, "networks": [], "points": {}}
-        if not pairs:
+        if not both:
             return found
-        pair = best_pair(pairs, {name: (one.ms, one.accuracy) for name, one in seen.items()})
-        first, second = seen[pair.first], seen[pair.second]
-        points = worth_having(pairs[pair], (second.ms, second.accuracy))
-        gain = first.gain(second, committee=pair.committee) if pair.learnt else None
-        rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
-        images, count = study.task.splits["val"], study.settings.baselines.cascades
-        names = choose_variants(rows, count, validation_images=images, target_ms=target_ms)
-        return found | {
-            "networks": [pair.first, pair.second],
-            "committee": pair.committee,
-            "gain": None if gain is None else {"weights": gain.weights.tolist(), "bias": gain.bias},
-            "costs_ms": (first.ms, second.ms),
-            "temperatures": (first.temperature, second.temperature),
-            "points": {name: _plain(points[int(i)]) for name, i in names.items()},
-            "frontier": [(p.ms, p.accuracy) for p in frontier(pairs[pair])],
-        }
+        alone = {name: (_ms(one), one.accuracies[0]) for name, one in seen.items()}
+        points = {Pair(*names, rule): two.points(rule) for names, two in both.items() for rule in RULES}
+        first, second, rule = best_pair(points, alone)
+        chosen = plain(study, both[first, second], rule, alone[second], study.settings.baselines.cascades, target_ms)
+        return found | {"networks": [first, second], **chosen}
 
     study.once(_stage(kind, seed), work)
 
 
-def _plain(point: CascadePoint) -> dict[str, Any]:
-    return {
-        "thresholds": point.thresholds,
-        "shares": point.shares,
-        "val_accuracy": point.accuracy,
-        "val_ms": point.ms,
-    }
+def _see(study: Study, one: Contestant) -> Answered:
+    """What a static network answers, as the only stage."""
+    logits: dict[str, Tensor] = {}
+    targets: dict[str, Tensor] = {}
+    for split in SPLITS:
+        found = predictions(one.network, study.task, split, device=study.device.torch_device)
+        logits[split] = torch.cat([output for _, output in found])[None]
+        targets[split] = torch.cat([batch.targets for batch, _ in found])
+    assert one.table_ms is not None
+    return Answered.of(logits, targets, [one.table_ms])
+
+
+def _ms(one: Answered) -> float:
+    return one.costs_ms[0]
+
+
+def _followed_by(one: Answered, other: Answered) -> Answered:
+    logits = {split: torch.cat([one.logits[split], other.logits[split]]) for split in SPLITS}
+    return Answered(logits, one.targets, one.costs_ms + other.costs_ms, one.temperatures + other.temperatures)
 
 
 def best_pair(pairs: Mapping[Pair, Sequence[CascadePoint]], alone: Mapping[str, tuple[float, float]]) -> Pair:
-    """The pair that lifts the frontier of the networks alone most, by its mean height between the fastest and the
-    slowest of them; of equals the one whose first is cheapest and whose second is dearest.
+    """The pair that lifts the frontier of the networks alone most; of equals the one whose first is cheapest and whose
+    second is dearest.
 
     Args:
         pairs: pair → all that its thresholds give.
         alone: network → milliseconds an image, and accuracy.
     """
-    costs = [ms for ms, _ in alone.values()]
-    grid = torch.linspace(min(costs), max(costs), LATENCIES, dtype=torch.float64).tolist()
 
-    def height(points: Sequence[CascadePoint]) -> float:
-        reached = [*alone.values(), *((p.ms, p.accuracy) for p in frontier(points))]
-        return sum(max((a for ms, a in reached if ms <= latency), default=0.0) for latency in grid)
+    def rank(pair: Pair) -> tuple[Any, ...]:
+        return -height(pairs[pair], alone.values()), alone[pair.first][0], -alone[pair.second][0], pair.rule
 
-    return min(pairs, key=lambda pair: (-height(pairs[pair]), alone[pair.first][0], -alone[pair.second][0], pair[2:]))
-
-
-def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> list[CascadePoint]:
-    """The points at which both networks answer something, and which the last network alone does not beat; where there
-    are none, the most accurate of all.
-
-    Args:
-        last: its milliseconds an image, and accuracy.
-    """
-    ms, accuracy = last
-    both = [p for p in points if min(p.shares) > 0.0 and (p.ms < ms or p.accuracy > accuracy)]
-    return both or [max(points, key=lambda p: (p.accuracy, -p.ms))]
+    return min(pairs, key=rank)

@@ -58,8 +58,7 @@ def mobilenet(study: Study, width: float, seed: int) -> None:
     def work() -> dict[str, Any]:
         torch.manual_seed(study.seed_of(stage, "weights"))
         network = new_mobilenet(study, width)
-        whole = study.reference_epochs + settings.pretraining.epochs
-        options = replace(settings.pretraining, epochs=whole + settings.search.epochs + settings.finetuning.epochs)
+        options = replace(settings.pretraining, epochs=study.all_epochs)
         study.train_plain(network, options, title=f"MobileNetV2 {width:g}×, seed {seed}", stage=stage)
         study.folder.checkpoint(final_name("mobilenet_v2", width_name(width), seed)).save({"network": network}, {})
         return {}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from archipel.architecture import Architecture
-from archipel.cost import LatencyTable
+from archipel.cost import LatencyTable, parameters
 from archipel.instance.alarms import diversity
 from archipel.instance.cascade import Cascade
 from archipel.instance.code_cost import CodeCost
@@ -47,10 +47,10 @@ class Contestant:
     """Of a random policy: what draws its architectures."""
     table_ms: float | None = None
     """Known beforehand for static networks."""
-    parts: Sequence[Contestant] = ()
-    """Of a cascade: its networks as they are alone."""
+    kept: Sequence[nn.Module] = ()
+    """Of a cascade: the networks, batch norm not folded, that it is made of."""
     shares: Sequence[float] = ()
-    """Of the validation images, answered by each of them."""
+    """Of the validation images, answered by each of its stages."""
     row: dict[str, Any] = field(default_factory=dict)
     """What testing found."""
 
@@ -119,12 +119,12 @@ def test(
         workers: processes.
 
     Returns:
-        Rows by contestant's key; and for the first seed's variants, per image: `index`, `label`, `predicted`,
-        `codes` `[N, D]`, `latency_ms`, `probabilities` `[N, D]`.
+        Rows by contestant's key; and by the keys of the first seed's variants, per image: `index`, `label`,
+        `predicted`, `latency_ms`, and `codes` `[N, D]` and `probabilities` `[N, D]`, or of early exits `stage`.
     """
     count = CodeMadds(study.space, study.task.spec.input_shape)
     first = min(one.seed for one in everyone)
-    shown = [one for one in everyone if one.kind == "instanas" and one.seed == first]
+    shown = [one for one in everyone if one.kind in ("instanas", "early_exit") and one.seed == first]
 
     def judged(one: Contestant, progress: Progress) -> None:
         def work() -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test(
     for one in everyone:
         if one.seed in hard and one.kind != "mobilenet_cascade" and "latency_ms" in details.get(one.key, {}):
             rows[one.key] |= {"difficulty": rank_correlation(details[one.key]["latency_ms"], hard[one.seed])}
-    return rows, {one.name: details[one.key] for one in shown}
+    return rows, {one.key: details[one.key] for one in shown}
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float | None:
@@ -204,11 +204,11 @@ class _Judge:
             for _ in range(self.shuffles):
                 dealt = PerInstance(shuffled(codes, self.chance))
                 self.reshuffled.update(one.network(batch.inputs, dealt), batch)
-            self._note(batch, codes, output)
+            probabilities = self.policy.probabilities(one.controller(batch.inputs))
+            self._note(batch, output, codes=codes, probabilities=probabilities)
         elif isinstance(one.network, Cascade):
             output, stage, ms = one.network.answer(batch.inputs)
-            self.seen.setdefault("stage", []).append(stage.cpu())
-            self.seen.setdefault("ms", []).append(ms.cpu())
+            self._note(batch, output, stage=stage, latency_ms=ms)
             every = one.network.every_answer(batch.inputs)
             for _ in range(self.shuffles):
                 others = stage[torch.randperm(len(stage), generator=self.chance)]
@@ -222,15 +222,8 @@ class _Judge:
             self.seen.setdefault("loss", []).append(cross_entropy(output, batch.targets, reduction="none").cpu())
         self.metric.update(output, batch)
 
-    def _note(self, batch: Batch, codes: Tensor, output: Tensor) -> None:
-        assert self.one.controller is not None
-        noted = {
-            "index": batch.index,
-            "label": batch.targets,
-            "predicted": output.argmax(1),
-            "codes": codes,
-            "probabilities": self.policy.probabilities(self.one.controller(batch.inputs)),
-        }
+    def _note(self, batch: Batch, output: Tensor, **more: Tensor) -> None:
+        noted = {"index": batch.index, "label": batch.targets, "predicted": output.argmax(1), **more}
         for name, tensor in noted.items():
             self.seen.setdefault(name, []).append(tensor.cpu())
 
@@ -249,22 +242,24 @@ class _Judge:
                 "latency_spread": float(latency.max() / latency.min()),
             }
         if "stage" in self.seen:
-            stage, ms = torch.cat(self.seen["stage"]), torch.cat(self.seen["ms"])
+            stage, ms = torch.cat(self.seen["stage"]), torch.cat(self.seen["latency_ms"])
             row |= {"table_ms": float(ms.mean()), "sent_on": float((stage > 0).double().mean())}
             row["latency_spread"] = float(ms.max() / ms.min())
-        if self.shuffles and (self.one.controller is not None or self.one.parts):
+            row["effective_number"] = diversity(stage[:, None]).effective
+        if self.shuffles and (self.one.controller is not None or self.one.kept):
             row["shuffled_accuracy"] = self.reshuffled.compute()["score"]
         return row | self._complexity(codes)
 
     def _complexity(self, codes: Tensor | None) -> dict[str, Any]:
         """Multiply-adds of the mean image, and the parameters that have to be kept, controller included."""
-        if self.one.parts:
-            alone = [self.study.complexity(part.network) for part in self.one.parts]
-            stage = torch.cat(self.seen["stage"])
-            reached = [float((stage >= i).double().mean()) for i in range(len(alone))]
+        network = self.one.network
+        if isinstance(network, Cascade):
+            count, stage = len(network.costs_ms), torch.cat(self.seen["stage"])
+            spent = [self.study.complexity(network.upto(k))["madds"] for k in range(count)]
+            shares = stage.bincount(minlength=count).double() / len(stage)
             return {
-                "madds": sum(share * each["madds"] for share, each in zip(reached, alone)),
-                "parameters": sum(each["parameters"] for each in alone),
+                "madds": float((shares * torch.tensor(spent, dtype=torch.float64)).sum()),
+                "parameters": sum(parameters(one) for one in self.one.kept),
             }
         if codes is None:
             return self.study.complexity(self.one.network)
@@ -281,6 +276,6 @@ class _Judge:
         if self.one.controller is not None:
             latency = {"latency_ms": self.routed(joined["codes"])}
             return {**joined, **latency} if pictured else latency
-        if self.one.parts:
-            return {"latency_ms": joined["ms"]}
+        if self.one.kept:
+            return joined if pictured else {"latency_ms": joined["latency_ms"]}
         return {"loss": joined["loss"]} if self.one.kind == "mobilenet_v2" else {}

@@ -14,6 +14,7 @@ from archipel.instance.routed_cost import RoutedCost
 from archipel.metagraph import MetaGraph
 from archipel.nn.fold import fold_batch_norm
 from archipel.recipes.instanas.controls import with_mobilenets
+from archipel.recipes.instanas.exits import with_exits
 from archipel.recipes.instanas.settings import Settings
 from archipel.recipes.instanas.study import Study
 from archipel.space import Space
@@ -107,7 +108,7 @@ def latency_table(study: Study) -> LatencyTable:
             table = measure_missing(table, study.device, table.covering(), seed=study.seed_of("latency"))
         if table.controller_ms is None:
             table = measure_controller(table, study.device, study.new_controller(0), seed=study.seed_of("controller"))
-        table = with_mobilenets(study, table)
+        table = with_exits(study, with_mobilenets(study, table))
         path.parent.mkdir(parents=True, exist_ok=True)
         table.save(path)
         return {"controller_ms": table.controller_ms}

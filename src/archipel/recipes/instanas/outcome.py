@@ -14,6 +14,8 @@ from archipel.recipes.result import figure, heading, point
 __all__ = ["result_of"]
 
 KINDS = (
+    "early_exit",
+    "static_exit",
     "instanas",
     "static_child",
     "child_cascade",
@@ -25,7 +27,7 @@ KINDS = (
     "blockdrop",
     "convnet_aig",
 )
-SHUFFLED = ("instanas", "child_cascade", "mobilenet_cascade")
+SHUFFLED = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade")
 
 
 def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -43,18 +45,19 @@ def points_of(rows: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str,
 
 
 def _note(kind: str, made: Sequence[Mapping[str, Any]]) -> str | None:
-    """Which two networks the cascades of a kind are made of, seeds with the same two named together."""
-    seeds: dict[tuple[str, str, bool, bool], list[int]] = {}
+    """What the cascades of a kind are made of, seeds with the same named together."""
+    seeds: dict[tuple[tuple[str, ...], bool, bool], list[int]] = {}
     for row in made:
         if row["kind"] == kind:
-            seeds.setdefault((*row["networks"], row["committee"], row["gain"] is not None), []).append(row["seed"])
+            how = (tuple(row["networks"]), row["committee"], row["gains"] is not None)
+            seeds.setdefault(how, []).append(row["seed"])
     if not seeds:
         return None
     told = [
-        f"{first} answers, {'what gains from it' if learnt else 'what it is unsure of'} goes on to {second}"
-        + (", and both answer together" if committee else "")
+        f"{first} answers, {'what gains from it' if learnt else 'what it is unsure of'} goes on to {', '.join(others)}"
+        + (", and all of them answer together" if committee else "")
         + (f" ({'seed' if len(own) == 1 else 'seeds'} {', '.join(map(str, own))})" if len(seeds) > 1 else "")
-        for (first, second, committee, learnt), own in seeds.items()
+        for ((first, *others), committee, learnt), own in seeds.items()
     ]
     return "; ".join(told)
 

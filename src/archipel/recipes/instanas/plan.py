@@ -10,6 +10,7 @@ from functools import partial
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
 from archipel.recipes.instanas.controls import mobilenet, random_policy, static_child, union
+from archipel.recipes.instanas.exits import train_exits
 from archipel.recipes.instanas.latency import Costs
 from archipel.recipes.instanas.rivals import Rival
 from archipel.recipes.instanas.stages import fine_tune_all, fine_tune_variant, pretrained, search
@@ -62,14 +63,18 @@ class Plan:
         """What can begin at once: the long chain first, so that both cores end at about the same time."""
         settings = self.study.settings
         whole = self.study.reference_epochs + settings.pretraining.epochs
-        epochs = whole + settings.search.epochs + settings.finetuning.epochs
+        epochs = self.study.all_epochs
         first = Job("pre-training", self._pretrain, whole, self._searches)
         sweep = [
             Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * epochs)
             for width in sorted(settings.baselines.sweep, reverse=True)
             for seed in range(self.seeds)
         ]
-        return [first, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
+        exits = [
+            Job(f"early exits, seed {seed}", partial(self._exits, seed), 0.25 * epochs)
+            for seed in range(self.seeds if settings.exits.any else 0)
+        ]
+        return [first, *exits, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
 
     def _pretrain(self, progress: Progress) -> None:
         pretrained(self.study.reporting_to(progress))
@@ -116,6 +121,9 @@ class Plan:
         if is_contrasted:
             random_policy(study, seed, name, choice, routed=self.costs.variant, dealt=self.costs.dealt)
             union(study, seed, name, choice, static=self.costs.static)
+
+    def _exits(self, seed: int, progress: Progress) -> None:
+        train_exits(self.study.reporting_to(progress), seed)
 
     def _mobilenet(self, width: float, seed: int, progress: Progress) -> None:
         mobilenet(self.study.reporting_to(progress), width, seed)

@@ -10,8 +10,8 @@ from archipel.recipes.result import figure
 
 __all__ = ["needed_ms", "savings"]
 
-PER_INSTANCE = ("instanas", "child_cascade", "mobilenet_cascade", "blockdrop", "convnet_aig")
-STATIC = ("static_child", "mobilenet_v2")
+PER_INSTANCE = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade", "blockdrop", "convnet_aig")
+STATIC = ("static_exit", "static_child", "mobilenet_v2")
 CLOCKS = ("measured_ms", "batch_ms")
 
 

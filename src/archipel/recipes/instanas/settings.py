@@ -10,7 +10,10 @@ from archipel.instance.options import SearchOptions
 from archipel.recipes.settings import Jobs, Latency
 from archipel.sharing.training import Optimisation
 
-__all__ = ["PRESETS", "Baselines", "Finetuning", "Jobs", "Latency", "Network", "Pretraining", "Settings", "preset_for"]
+__all__ = [
+    "PRESETS", "Baselines", "Exits", "Finetuning", "Jobs", "Latency", "Network", "Pretraining", "Settings",
+    "preset_for",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,33 @@ class Finetuning(Optimisation):
 
 
 @dataclass(frozen=True)
+class Exits:
+    """A network with early answers, trained beside the search for as many epochs as all stages together."""
+
+    space: str = "mobilenet_exits"
+    """Its architectures are the exits; your own (file.py:function) can be, if each goes on where the one before turns
+    off."""
+    width: float = 1.0
+    """Multiplier of all channel counts; 0: no such network."""
+    distillation: float = 0.5
+    """Weight of the last answer, beside the labels, in what the others learn."""
+    points: int = 5
+    """Of the frontier that moving the thresholds gives (A, B, …)."""
+
+    @property
+    def any(self) -> bool:
+        return self.width > 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 0.0:
+            raise OptionError(f"exits.width is {self.width:g}; give a number above 0, or 0 for no early exits")
+        if not 0.0 <= self.distillation <= 1.0:
+            raise OptionError(f"exits.distillation is {self.distillation:g}; give a share from 0 to 1")
+        if not 1 <= self.points <= 25:  # one letter each, and one for a target latency's
+            raise OptionError(f"exits.points is {self.points}; give 1 to 25")
+
+
+@dataclass(frozen=True)
 class Baselines:
     """What the result is compared with."""
 
@@ -131,6 +161,7 @@ class Settings:
     latency: Latency = field(default_factory=Latency)
     search: SearchOptions = field(default_factory=SearchOptions)
     finetuning: Finetuning = field(default_factory=Finetuning)
+    exits: Exits = field(default_factory=Exits)
     baselines: Baselines = field(default_factory=Baselines)
     jobs: Jobs = field(default_factory=Jobs)
 

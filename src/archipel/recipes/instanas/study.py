@@ -46,6 +46,12 @@ class Study(study.Study):
         return 0 if self.has_subsets else options.epochs // 2
 
     @property
+    def all_epochs(self) -> int:
+        """Of all stages together: those of every network that is trained from scratch beside the search."""
+        settings = self.settings
+        return self.reference_epochs + settings.pretraining.epochs + settings.search.epochs + settings.finetuning.epochs
+
+    @property
     def upper(self) -> str:
         """What a variant may cost at most if one network is to do for all images: the union of what they use, which
         there is only where every choice is a subset, or else the dearest child that any of them uses."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -33,8 +33,8 @@ def time_all(
     Validation images, batch norm folded, everybody in interleaved rounds of one session. At batch 1 a per-instance
     network runs the child of each image, extracted before; random policies are not timed (nobody serves them). How
     many images a cascade sends on decides what it takes, and a handful of images, or one batch, may hold
-    more or fewer hard ones than there are: so at batch 1 leaving after the first network and going on are timed apart
-    and weighted with the shares found on all of `val`, and of the batch as large a share goes on.
+    more or fewer hard ones than there are: so at batch 1 the ways of leaving it are timed apart and weighted with the
+    shares found on all of `val`, and of the batch as large shares go on.
 
     Args:
         others: networks by key that are ready to be called, timed with them.
@@ -54,9 +54,11 @@ def time_all(
         if one.kind == "random_policy":
             continue
         if isinstance(one.network, Cascade):
-            calls[f"{one.key}/0"] = partial(each, one.network.at([NOTHING]))
-            calls[f"{one.key}/1"] = partial(each, one.network.at([EVERYTHING]))
-            batched[one.key] = partial(typical(one.network, images, one.shares[1]), images)
+            last = len(one.network.thresholds)
+            for way in range(last + 1):
+                going = one.network.at([EVERYTHING] * way + [NOTHING] * (last - way))
+                calls[f"{one.key}/{way}"] = partial(each, going)
+            batched[one.key] = partial(typical(one.network, images, one.shares), images)
             continue
         if one.controller is not None:
             assert isinstance(one.network, MetaGraph)
@@ -87,9 +89,20 @@ def time_all(
 
 
 @torch.no_grad()
-def typical(cascade: Cascade, images: Tensor, share: float) -> Cascade:
-    """The two-stage cascade with the threshold under which that share of these images goes on."""
-    urges = cascade.urge(0, cascade.every_answer(images)[0]).double().sort(descending=True).values
-    count = round(share * len(images))
-    edges = [NOTHING, *urges.tolist(), EVERYTHING]
-    return cascade.at([(edges[count] + edges[count + 1]) / 2.0])
+def typical(cascade: Cascade, images: Tensor, shares: Sequence[float]) -> Cascade:
+    """The cascade with thresholds under which its stages answer those shares of these images, in whole images.
+
+    Args:
+        shares: of all images, answered by each stage.
+    """
+    here, left, thresholds = torch.arange(len(images)), 0.0, []
+    every = cascade.every_answer(images)
+    for number, share in enumerate(shares[:-1]):
+        left += share
+        urges = cascade.urge(number, every[number, here]).double()
+        order = urges.argsort(descending=True)
+        count = min(len(here), round((1.0 - left) * len(images)))
+        edges = [NOTHING, *urges[order].tolist(), EVERYTHING]
+        thresholds.append((edges[count] + edges[count + 1]) / 2.0)
+        here = here[order[:count].cpu()]
+    return cascade.at(thresholds)

@@ -1,0 +1,158 @@
+"""How the stages of a cascade pass images on: fitted on `arch`, chosen on `val`.
+
+Temperatures, and what passing an image on is worth, are fitted on `arch`; whether the stages answer as a committee,
+what decides and at which thresholds is chosen on `val`; costs are the latency table's. No network is trained here.
+
+Letters: `S` stages, `N` images of a split.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from archipel.instance.cascade import Cascade, CascadePoint, answers, frontier, sweep, temperature_for
+from archipel.instance.escalation import Gain, doubt
+from archipel.instance.variants import choose_variants
+from archipel.recipes.instanas.study import Study
+
+__all__ = ["RULES", "SPLITS", "Answered", "Rule", "cascade_of", "height", "plain", "worth_having"]
+
+SPLITS = ("arch", "val")
+LATENCIES = 64
+"""At so many, evenly spread, the accuracies that two ways of deciding reach are compared."""
+
+
+class Rule(NamedTuple):
+    """What decides, and who then answers."""
+
+    committee: bool
+    """Whether all stages that looked at an image answer it, or the last of them: see `Cascade`."""
+    learnt: bool
+    """Whether the gain decides who is passed on, or the doubt."""
+
+
+RULES = tuple(Rule(committee, learnt) for committee, learnt in itertools.product((False, True), repeat=2))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the stages of a cascade answer, each every image, whether it gets there or not."""
+
+    logits: Mapping[str, Tensor]
+    """Split → `[S, N, classes]`."""
+    targets: Mapping[str, Tensor]
+    """Split → `[N]`."""
+    costs_ms: tuple[float, ...]
+    """Milliseconds an image that each stage adds."""
+    temperatures: tuple[float, ...]
+
+    @classmethod
+    def of(cls, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor], costs_ms: Sequence[float]) -> Answered:
+        temperatures = tuple(temperature_for(own, targets["arch"]) for own in logits["arch"])
+        return cls(logits, targets, tuple(costs_ms), temperatures)
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of each stage alone, on `val`."""
+        right = self.logits["val"].argmax(2) == self.targets["val"]
+        return tuple(right.double().mean(1).tolist())
+
+    def _said(self, split: str, rule: Rule) -> tuple[Tensor, Tensor]:
+        """Answers `[S, N, classes]`, and whether they are right, `[S, N]`."""
+        said = answers(list(self.logits[split]), self.temperatures, committee=rule.committee)
+        return said, said.argmax(2) == self.targets[split]
+
+    def gains(self, rule: Rule) -> list[Gain] | None:
+        """What the last stage is expected to be worth more than each before; None where the doubt decides."""
+        if not rule.learnt:
+            return None
+        said, right = self._said("arch", rule)
+        return [Gain.fit(own, mine, right[-1]) for own, mine in zip(said[:-1], right)]
+
+    def points(self, rule: Rule) -> list[CascadePoint]:
+        """What comes of it on `val`, at every combination of thresholds."""
+        said, right = self._said("val", rule)
+        gains = self.gains(rule) or [doubt] * (len(said) - 1)
+        return sweep(torch.stack([urge(own) for urge, own in zip(gains, said)]), right, self.costs_ms)
+
+
+def height(points: Sequence[CascadePoint], alone: Iterable[tuple[float, float]]) -> float:
+    """How high the frontier of some networks stands with a cascade of them: the sum of its accuracies between the
+    fastest and the slowest.
+
+    Args:
+        alone: milliseconds an image and accuracy of each network alone.
+    """
+    alone = list(alone)
+    costs = [ms for ms, _ in alone]
+    reached = [*alone, *((p.ms, p.accuracy) for p in frontier(points))]
+    grid = torch.linspace(min(costs), max(costs), LATENCIES, dtype=torch.float64).tolist()
+    return sum(max((a for ms, a in reached if ms <= latency), default=0.0) for latency in grid)
+
+
+def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> list[CascadePoint]:
+    """The points at which several stages answer something, and which the last network alone does not beat; where there
+    are none, the most accurate of all.
+
+    Args:
+        last: its milliseconds an image, and accuracy.
+    """
+    ms, accuracy = last
+    several = [p for p in points if max(p.shares) < 1.0 and (p.ms < ms or p.accuracy > accuracy)]
+    return several or [max(points, key=lambda p: (p.accuracy, -p.ms))]
+
+
+def plain(
+    study: Study, seen: Answered, rule: Rule, last: tuple[float, float], count: int, target_ms: float | None
+) -> dict[str, Any]:
+    """A rule with some points along what it reaches, in plain values: what `cascade_of` reads and the report shows.
+
+    Args:
+        last: milliseconds an image and accuracy of the last network alone.
+        count: of points.
+        target_ms: one point has at most so many milliseconds, if it can.
+    """
+    every = seen.points(rule)
+    points = worth_having(every, last)
+    rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
+    names = choose_variants(rows, count, validation_images=study.task.splits["val"], target_ms=target_ms)
+    chosen = {name: points[int(i)] for name, i in names.items()}
+    gains = seen.gains(rule)
+    return {
+        "committee": rule.committee,
+        "gains": None if gains is None else [{"weights": g.weights.tolist(), "bias": g.bias} for g in gains],
+        "costs_ms": seen.costs_ms,
+        "temperatures": seen.temperatures,
+        "points": {
+            name: {"thresholds": p.thresholds, "shares": p.shares, "val_accuracy": p.accuracy, "val_ms": p.ms}
+            for name, p in chosen.items()
+        },
+        "frontier": [(p.ms, p.accuracy) for p in frontier(every)],
+    }
+
+
+def cascade_of(study: Study, stages: Any, done: Mapping[str, Any], name: str) -> Cascade:
+    """The cascade at one of its points.
+
+    Args:
+        stages: as `Cascade` takes them.
+        done: what `plain` made.
+    """
+    gains = done["gains"]
+    whole: Cascade = study.on_device(
+        Cascade(
+            stages,
+            thresholds=done["points"][name]["thresholds"],
+            costs_ms=done["costs_ms"],
+            temperatures=done["temperatures"],
+            committee=done["committee"],
+            gains=None if gains is None else [Gain(torch.tensor(g["weights"]), g["bias"]) for g in gains],
+        )
+    )
+    return whole

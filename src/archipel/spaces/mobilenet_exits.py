@@ -1,0 +1,90 @@
+"""A shallow MobileNetV2 that can answer early: ours, for cascades whose stages share what they compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import nn
+
+from archipel.choose import Choose
+from archipel.nn.blocks import ConvBN, InvertedResidual, Residual, classifier
+from archipel.spaces.macro import MACROS, Macro, macro_for, round_channels, stages, tail_channels
+
+__all__ = ["mobilenet_exits"]
+
+SHALLOW: dict[str, Macro] = {
+    **MACROS,
+    "digits": Macro(1, stages((16, 1, 1), (24, 1, 2), (32, 1, 1), (64, 1, 2), (96, 1, 1)), tail=256),
+    "compact": Macro(2, stages((16, 1, 1), (24, 1, 2), (32, 1, 1), (64, 1, 2), (96, 1, 1), (128, 1, 1)), tail=640),
+    "compact_large": Macro(
+        2, stages((16, 1, 1), (24, 1, 2), (32, 2, 2), (64, 2, 2), (96, 1, 1), (128, 1, 1)), tail=640
+    ),
+}
+EARLY: dict[str, Mapping[int, int]] = {
+    "digits": {2: 96},
+    "compact": {2: 192, 3: 256},
+    "compact_large": {2: 192, 3: 256},
+    "cifar": {3: 320, 4: 640},
+    "tiny": {3: 320, 4: 640},
+    "imagenet": {3: 320, 4: 640},
+}
+"""Of a macro-structure: the stages behind which it can answer before the end, and the channels from which it does."""
+
+
+def mobilenet_exits(
+    choose: Choose,
+    *,
+    macro: str | None = None,
+    width: float = 1.0,
+    classes: int = 10,
+    channels: int = 3,
+    size: int = 32,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """MobileNetV2 (arXiv 1801.04381) with a second head or a third on the way (BranchyNet, arXiv 1709.01686).
+
+    Choices `exit1`, `exit2` and so on, from the first head: `leave` or `go`. So there are as many architectures as
+    heads, and each goes on where the one before turns off. A head works on maps as small as the last one's, averaged
+    down to that size: deciding early is cheap. Our own macro-structures have a layer where `mobilenet_v2` has several:
+    on few data and one core a layer costs more time than it is worth.
+
+    Args:
+        macro: see `archipel.spaces.macro`; by image size if not given.
+        width: multiplier of all channel counts; that of the published tail is not below 1.
+        size: side of the images in pixels.
+        dropout: before each classifier.
+
+    Raises:
+        SpaceError: no such macro-structure, or a width of 0.
+    """
+    skeleton = macro_for(macro, size, SHALLOW)
+    (early,) = (EARLY[name] for name, known in SHALLOW.items() if known is skeleton)
+    c = round_channels(skeleton.stem * width)
+    stem = ConvBN(channels, c, 3, stride=skeleton.stem_stride, act=nn.ReLU6)
+
+    def head(c: int, tail: int, shrink: int = 1) -> nn.Module:
+        tail = tail_channels(tail, width)
+        smaller = [nn.AvgPool2d(shrink, ceil_mode=True)] if shrink > 1 else []
+        return nn.Sequential(*smaller, ConvBN(c, tail, act=nn.ReLU6), *classifier(tail, classes, dropout))
+
+    def onwards(first: int, c: int, exits: int) -> list[nn.Module]:
+        """Layers from a stage on, `exits` heads being behind it."""
+        layers: list[nn.Module] = []
+        for s, stage in enumerate(skeleton.stages[first:], start=first):
+            c_out = round_channels(stage.channels * width)
+            for i in range(stage.layers):
+                stride = stage.stride if i == 0 else 1
+                block = InvertedResidual(c, c_out, expand=6 if s else 1, stride=stride, act=nn.ReLU6)
+                layers.append(Residual(block) if stride == 1 and c == c_out else block)
+                c = c_out
+            if s in early:
+                left = math.prod(stage.stride for stage in skeleton.stages[s + 1 :])
+                options = {
+                    "leave": lambda c=c, tail=early[s], left=left: head(c, tail, left),
+                    "go": lambda s=s, c=c: nn.Sequential(*onwards(s + 1, c, exits + 1)),
+                }
+                return [*layers, choose.op(f"exit{exits + 1}", options)]
+        return [*layers, head(c, skeleton.tail)]
+
+    return nn.Sequential(stem, *onwards(0, c, 0))
