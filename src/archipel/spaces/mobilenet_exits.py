@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import nn
 
@@ -80,11 +81,14 @@ def mobilenet_exits(
                 c = c_out
             if s in early:
                 left = math.prod(stage.stride for stage in skeleton.stages[s + 1 :])
-                options = {
-                    "leave": lambda c=c, tail=early[s], left=left: head(c, tail, left),
-                    "go": lambda s=s, c=c: nn.Sequential(*onwards(s + 1, c, exits + 1)),
+                options: dict[str, Callable[[], nn.Module]] = {
+                    "leave": partial(head, c, early[s], left),
+                    "go": partial(rest, s + 1, c, exits + 1),
                 }
                 return [*layers, choose.op(f"exit{exits + 1}", options)]
         return [*layers, head(c, skeleton.tail)]
+
+    def rest(first: int, c: int, exits: int) -> nn.Module:
+        return nn.Sequential(*onwards(first, c, exits))
 
     return nn.Sequential(stem, *onwards(0, c, 0))

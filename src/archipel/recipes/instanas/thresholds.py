@@ -9,7 +9,7 @@ Letters: `S` stages, `N` images of a split.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ class Answered:
     def points(self, rule: Rule) -> list[CascadePoint]:
         """What comes of it on `val`, at every combination of thresholds."""
         said, right = self._said("val", rule)
-        gains = self.gains(rule) or [doubt] * (len(said) - 1)
+        gains: Sequence[Callable[[Tensor], Tensor]] = self.gains(rule) or [doubt] * (len(said) - 1)
         return sweep(torch.stack([urge(own) for urge, own in zip(gains, said)]), right, self.costs_ms)
 
 
