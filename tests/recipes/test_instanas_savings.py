@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from archipel.recipes.instanas.outcome import _exits_sentence
 from archipel.recipes.instanas.savings import needed_ms, savings
+from archipel.recipes.result import figure
 
 FAMILY = [(1.0, 0.5), (2.0, 0.7), (4.0, 0.8)]
 
@@ -54,3 +58,24 @@ def test_what_was_not_timed_has_no_saving() -> None:
     (found,) = savings(rows)
     assert found["measured_ms"]["mean"] == pytest.approx(0.5)
     assert found["batch_ms"] is None
+
+
+def test_what_early_exits_save_is_the_first_sentence() -> None:
+    """Of points that no exit reaches there is nothing to say."""
+
+    def saved(name: str, against: str, alone: float | None, batch: float | None) -> dict[str, Any]:
+        ends = {"measured_ms": alone, "batch_ms": batch}
+        known = {clock: None if share is None else figure([share]) for clock, share in ends.items()}
+        return {"kind": "early_exit", "name": name, "against": against, **known}
+
+    rows = [
+        {"kind": "early_exit", "name": name, "difference": figure([gain])} for name, gain in (("A", 0.011), ("B", 0.02))
+    ]
+    shares = [saved("A", "static_exit", None, None), saved("B", "static_exit", 0.18, 0.2)]
+    shares += [saved("A", "mobilenet_v2", 0.4, 0.43), saved("B", "mobilenet_v2", 0.555, 0.5)]
+    told = _exits_sentence({"rows": rows}, shares)
+    assert told is not None
+    assert "one exit for all by 18 % one image at a time and 20 % in a batch" in told
+    assert "MobileNetV2 by 40 to 56 % one image at a time and 43 to 50 % in a batch" in told
+    assert told.endswith("worth +1.1 to +2.0 points of test accuracy.")
+    assert _exits_sentence({"rows": [{"kind": "instanas", "difference": figure([0.1])}]}, shares) is None

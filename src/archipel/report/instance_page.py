@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archipel.report import architecture_view, distribution, fidelity, instance_curves, theme
+from archipel.report import architecture_view, distribution, exits_view, fidelity, instance_curves, theme
 from archipel.report.histogram import histogram
 from archipel.report.run_folder import RunFolder, interval
 from archipel.report.tables import Table, difference
@@ -29,10 +29,14 @@ def context(run: RunFolder) -> dict[str, Any]:
     )
     if shown is not None:
         mapped, strips = distribution.map_panel(run, shown), distribution.strips(run, shown)
+    left = exits_view.exits_table(run)
     return {
         "template": "instance.html.j2",
+        "exits_table": left,
+        "exits": exits_view.exits(run),
         "nav": [
             ("awareness", "Instance-awareness"),
+            *([("exits", "Early exits")] if left is not None else []),
             ("distribution", "Distribution"),
             ("view", "Single images"),
             ("curves", "Curves"),
