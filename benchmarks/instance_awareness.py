@@ -30,19 +30,28 @@ RELEASED = [
 ]  # fmt: skip
 SANDWICH = ["--pretraining.sandwich=2"]
 TAUGHT = [*SANDWICH, "--pretraining.distillation=1", "--finetuning.distillation=0.9"]
+EXITS = [
+    "--pretraining.epochs=1", "--search.epochs=1", "--finetuning.epochs=1", "--baselines=none", "--exits.epochs=15",
+]  # fmt: skip
+"""The early exits alone, as long as the `cpu` preset trains them, beside a search too short to be looked at."""
 ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
+ALONE = ["--exits.width=0"]
 REMEDIES: dict[str, list[str]] = {
-    "released": RELEASED,
-    "default": [],
-    "constrained": ["--search.reward=constrained"],
-    "conditioned": ["--search.conditioned"],
-    "sandwich": SANDWICH,
-    "sandwich, distillation": TAUGHT,
-    "elastic": ELASTIC,
-    "elastic, sandwich, distillation": [*ELASTIC, *TAUGHT],
-    "all": [*ELASTIC, *TAUGHT, "--search.conditioned"],
+    "default": ["--baselines=all"],
+    "released": [*ALONE, *RELEASED],
+    "constrained": [*ALONE, "--search.reward=constrained"],
+    "conditioned": [*ALONE, "--search.conditioned"],
+    "sandwich": [*ALONE, *SANDWICH],
+    "sandwich, distillation": [*ALONE, *TAUGHT],
+    "elastic": [*ALONE, *ELASTIC],
+    "elastic, sandwich, distillation": [*ALONE, *ELASTIC, *TAUGHT],
+    "all": [*ALONE, *ELASTIC, *TAUGHT, "--search.conditioned"],
+    "exits, labels alone": [*EXITS, "--exits.distillation=0"],
+    "exits, wider": [*EXITS, "--exits.width=1.5"],
+    "exits, twice as long": [*EXITS, "--exits.epochs=30"],
 }
-"""Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs."""
+"""Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs; `default`
+has the early exits, and all baselines."""
 
 
 def command(*words: str) -> list[str]:
@@ -87,7 +96,8 @@ def rows_of(name: str, result: Mapping[str, Any]) -> list[list[str]]:
             continue
         line = [f"{name}: {point['kind']} {point['name']}", told(point["accuracy"])]
         line += [told(point[clock], 1.0, digits) for clock, digits in (("measured_ms", 2), ("batch_ms", 3))]
-        for against in ("static_child", "mobilenet_v2"):
+        own = "static_exit" if point["kind"] == "early_exit" else "static_child"
+        for against in (own, "mobilenet_v2"):
             row = saved.get((*key, against), {})
             line += [told(row.get(clock)) for clock in ("measured_ms", "batch_ms")]
         line += [told(shuffled[key]), told(point.get("difficulty"), 1.0, 2)]
@@ -96,32 +106,44 @@ def rows_of(name: str, result: Mapping[str, Any]) -> list[list[str]]:
     return lines
 
 
-def human(folder: Path, counts: np.ndarray) -> dict[str, float]:
-    """Variant of the first seed → Spearman's ρ of an image's latency with the entropy of people's answers.
+def human(folder: Path, counts: np.ndarray) -> dict[str, tuple[float, int]]:
+    """Variant of the first seed → Spearman's ρ of an image's latency with the entropy of people's answers, and images.
 
     Raises:
         SystemExit: the run's test images are not those that people saw.
     """
     shares = counts / counts.sum(1, keepdims=True)
     entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(1)
-    latency: dict[str, list[float]] = {}
-    labels: dict[str, list[str]] = {}
-    with open(folder / "architectures.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            latency.setdefault(row["variant"], []).append(float(row["latency_ms"]))
-            labels.setdefault(row["variant"], []).append(row["label"])
-    first = next(iter(labels.values()))
-    if len(first) != len(counts):
-        raise SystemExit(f"'{folder}' has {len(first)} test images, people saw {len(counts)}; leave --hard out")
-    known = sorted(set(first))
-    agreed = np.mean([known.index(label) == most for label, most in zip(first, counts.argmax(1))])
-    if agreed < 0.95:
-        raise SystemExit(f"people agree with {100 * agreed:.0f} % of the labels of '{folder}': another order of images")
-    return {name: float(spearmanr(ms, entropy).statistic) for name, ms in latency.items()}
+    found = {}
+    for file, kind in (("exits.csv", "early exits"), ("architectures.csv", "InstaNAS")):
+        latency: dict[str, list[float]] = {}
+        labels: dict[str, list[str]] = {}
+        if not (folder / file).exists():
+            continue
+        with open(folder / file, newline="") as stream:
+            for row in csv.DictReader(stream):
+                latency.setdefault(f"{kind} {row['variant']}", []).append(float(row["latency_ms"]))
+                labels.setdefault(row["variant"], []).append(row["label"])
+        first = next(iter(labels.values()))
+        if len(first) != len(counts):
+            raise SystemExit(f"'{folder}' has {len(first)} test images, people saw {len(counts)}; leave --hard out")
+        known = sorted(set(first))
+        agreed = np.mean([known.index(label) == most for label, most in zip(first, counts.argmax(1))])
+        if agreed < 0.95:
+            raise SystemExit(f"people agree with {100 * agreed:.0f} % of the labels of '{folder}': other images")
+        varied = {name: ms for name, ms in latency.items() if len(set(ms)) > 1}
+        found |= {name: (float(spearmanr(ms, entropy).statistic), len(ms)) for name, ms in varied.items()}
+    return found
+
+
+def fisher(rho: float, count: int) -> str:
+    """A correlation with its 95 % interval over images (Fisher's transformation)."""
+    middle, half = np.arctanh(rho), 1.96 / np.sqrt(count - 3)
+    return f"{rho:+.3f} ({np.tanh(middle - half):+.3f} to {np.tanh(middle + half):+.3f})"
 
 
 HEAD = [
-    "network", "test accuracy, %", "ms, one image", "ms, in a batch", "saved against static children, %, one image",
+    "network", "test accuracy, %", "ms, one image", "ms, in a batch", "saved against its static networks, %, one image",
     "in a batch", "against MobileNetV2, one image", "in a batch", "own − shuffled, points", "ρ with difficulty",
     "effective number", "varying bits", "slowest / fastest",
 ]  # fmt: skip
@@ -147,7 +169,7 @@ def main() -> None:
         counts = np.load(given.hard, allow_pickle=False)["counts"]
         lines += ["", "Latency against the entropy of people's answers, Spearman's ρ, first seed:", ""]
         for name, folder in folders.items():
-            found = ", ".join(f"{variant} {rho:+.3f}" for variant, rho in human(folder, counts).items())
+            found = ", ".join(f"{variant} {fisher(*rho)}" for variant, rho in human(folder, counts).items())
             lines.append(f"- {name}: {found}")
     text = "\n".join(lines) + "\n"
     (Path(given.out) / "instance_awareness.md").write_text(text)
@@ -156,22 +178,36 @@ def main() -> None:
 
 
 def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Accuracy against wall-clock, one panel a clock: what decides by image, over the static networks of all runs."""
+    """Accuracy against wall-clock, one panel a clock: all families of the run with every baseline, and of the other
+    runs what decides by image."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True)
+    from archipel.report import theme
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True)
     for axis, clock, title in zip(axes, ("measured_ms", "batch_ms"), ("one image at a time", "in a batch")):
         for number, (name, result) in enumerate(results.items()):
-            for kind, mark in (("static_child", "."), ("mobilenet_v2", "x"), ("child_cascade", "v"), ("instanas", "o")):
-                points = [p for p in result["points"] if p["kind"] == kind and p.get(clock)]
-                label = f"{name}: {kind.replace('_', ' ')}" if axis is axes[0] else None
-                ms, accuracy = ([p[key]["mean"] for p in points] for key in (clock, "accuracy"))
-                axis.plot(ms, [100 * a for a in accuracy], mark, color=f"C{number}", label=label)
+            kinds = dict.fromkeys(point["kind"] for point in result["points"] if point.get(clock))
+            for kind in kinds:
+                look = theme.kind(kind)
+                if name != "default" and not (look.ours or kind.endswith("_cascade")):
+                    continue
+                points = [point for point in result["points"] if point["kind"] == kind and point.get(clock)]
+                points.sort(key=lambda point: point[clock]["mean"])
+                colour = theme.LIGHT.get(look.colour, "#566270") if name == "default" else f"C{number}"
+                label = look.label if name == "default" else f"{name}: {look.label}"
+                axis.plot(
+                    [point[clock]["mean"] for point in points],
+                    [100 * point["accuracy"]["mean"] for point in points],
+                    marker=look.marker, color=colour, linestyle="-" if look.joined else "", linewidth=0.8, markersize=6,
+                    label=label if axis is axes[0] else None,
+                )  # fmt: skip
         axis.set_xlabel(f"milliseconds an image, {title}")
         axis.set_xscale("log")
+        axis.grid(alpha=0.25)
     axes[0].set_ylabel("test accuracy, %")
     figure.legend(loc="outside right upper", fontsize="x-small")
-    figure.tight_layout(rect=(0, 0, 0.78, 1))
+    figure.tight_layout(rect=(0, 0, 0.8, 1))
     figure.savefig(path)
 
 

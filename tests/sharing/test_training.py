@@ -15,8 +15,10 @@ from torch.amp import GradScaler
 from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.nn import ConvBN, Residual, Zero
+from archipel.nn.exits import Exits
 from archipel.run.checkpoint import Checkpoint
 from archipel.sharing import KeepSchedule, Optimisation, evaluate, train, weight_epoch
+from archipel.sharing.distillation import Distillation
 from archipel.sharing.policies import draw_codes
 from archipel.sharing.training import seed_of, sgd
 from archipel.space import Space
@@ -133,6 +135,27 @@ def test_one_epoch_is_the_loop_written_out(digits: Classification, smoothing: fl
     assert found["loss"] == pytest.approx(losses / count, rel=1e-5)
     for ours, theirs in zip(model.parameters(), same.parameters()):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_early_exits_learn_at_once_and_from_the_last(digits: Classification) -> None:
+    """One step with all data as its batch: the mean of each exit's loss, the last one's answer being a soft target."""
+    torch.manual_seed(1)
+    trunks = [nn.Sequential(nn.Flatten(), nn.Linear(64, 8)), nn.Linear(8, 8)]
+    exits = Exits(trunks, [nn.Linear(8, 10), nn.Linear(8, 10)])
+    batch = next(iter(digits.loader("train", digits.splits["train"], seed=0)))
+    first, last = exits.answers(batch.inputs)
+    labels = [nn.functional.cross_entropy(answer, batch.targets) for answer in (first, last)]
+    told = nn.functional.cross_entropy(first, last.detach().softmax(1))
+    expected = (labels[1] + 0.25 * labels[0] + 0.75 * told) / 2
+    wanted = torch.autograd.grad(expected, list(exits.parameters()))
+    before = [p.detach().clone() for p in exits.parameters()]
+    optimiser = torch.optim.SGD(exits.parameters(), lr=1.0)
+    found = weight_epoch(
+        exits, digits, optimiser, distillation=Distillation(0.75), batch_size=digits.splits["train"], seed=0
+    )
+    assert found["loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
+    for p, own, gradient in zip(exits.parameters(), before, wanted):
+        torch.testing.assert_close(own - p.detach(), gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_the_validation_loss_is_plain(digits: Classification) -> None:

@@ -145,7 +145,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("early_exit", "early exits", "P", _PLUS, "point of the early exits", ours=True, joined=True),
+        Kind("early_exit", "early exits", "P", _PLUS, "early-exit point", ours=True, joined=True),
         Kind("static_exit", "static exit", "d", "M6 .5 9.2 6 6 11.5 2.8 6Z"),
         Kind("instanas", "InstaNAS", "o", _DISC, "InstaNAS variant", ours=True, joined=True),
         Kind("proxylessnas", "ProxylessNAS", "o", _DISC, "ProxylessNAS network", ours=True, joined=True),

@@ -1,7 +1,7 @@
 """A network with early answers beside the search: later decisions see deeper features, computed for the answer anyway.
 
-Its weights are trained for as many epochs as MobileNetV2's, all exits at once, the last one teaching the others. Each
-exit is also a static network, which is what a saving is counted against; nothing else is trained for either.
+All exits are trained at once, the last one teaching the others. Each is also a static network, which is what a saving
+is counted against; nothing else is trained for either.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def with_exits(study: Study, table: LatencyTable) -> LatencyTable:
 
 
 def train_exits(study: Study, seed: int) -> None:
-    """All exits at once, for as many epochs as MobileNetV2 has."""
+    """All exits at once; where nothing else is asked for, for as many epochs as MobileNetV2."""
     stage, settings = f"exits-{seed}", study.settings
 
     def work() -> dict[str, Any]:
@@ -108,7 +108,7 @@ def train_exits(study: Study, seed: int) -> None:
         network = _new(study)
         study.train_plain(
             network,
-            replace(settings.pretraining, epochs=study.all_epochs),
+            replace(settings.pretraining, epochs=settings.exits.epochs or study.all_epochs),
             title=f"early exits, seed {seed}",
             stage=stage,
             distillation=Distillation(settings.exits.distillation),

@@ -91,13 +91,15 @@ class Finetuning(Optimisation):
 
 @dataclass(frozen=True)
 class Exits:
-    """A network with early answers, trained beside the search for as many epochs as all stages together."""
+    """A network with early answers, trained beside the search."""
 
     space: str = "mobilenet_exits"
     """Its architectures are the exits; your own (file.py:function) can be, if each goes on where the one before turns
     off."""
     width: float = 1.0
     """Multiplier of all channel counts; 0: no such network."""
+    epochs: int | None = None
+    """None: as many as all stages of the search have together."""
     distillation: float = 0.5
     """Weight of the last answer, beside the labels, in what the others learn."""
     points: int = 5
@@ -110,6 +112,8 @@ class Exits:
     def __post_init__(self) -> None:
         if self.width < 0.0:
             raise OptionError(f"exits.width is {self.width:g}; give a number above 0, or 0 for no early exits")
+        if self.epochs is not None and self.epochs < 1:
+            raise OptionError(f"exits.epochs is {self.epochs}; give 1 or more, or none for those of the whole search")
         if not 0.0 <= self.distillation <= 1.0:
             raise OptionError(f"exits.distillation is {self.distillation:g}; give a share from 0 to 1")
         if not 1 <= self.points <= 25:  # one letter each, and one for a target latency's
