@@ -5,6 +5,7 @@ Each learns z (`archipel.evaluators.predictors.scale`) from standardised feature
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -36,13 +37,18 @@ class Classical:
         self._fitted: tuple[Regressor, Scale, Tensor, Tensor] | None = None
 
     def fit(self, architectures: Sequence[Architecture], scores: Tensor) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+
         scores = check_scores(architectures, scores)
         x = self.features(architectures).double()
         spread = x.std(0, correction=0)
         mean, spread = x.mean(0), torch.where(spread > 0, spread, 1.0)
         scale = NormalScores.of(scores)
         model = self.regressor(self.seed)
-        model.fit(((x - mean) / spread).numpy(), scale.forward(scores).numpy())
+        # From very few scores some settings end at a bound of theirs, which is an answer like any other.
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(((x - mean) / spread).numpy(), scale.forward(scores).numpy())
         self._fitted = model, scale, mean, spread
 
     def predict(self, architectures: Sequence[Architecture]) -> Tensor:
@@ -78,7 +84,7 @@ class Forest(Classical):
 class GaussianProcess(Classical):
     """Matérn 5/2 with one length scale, and noise; both from the marginal likelihood."""
 
-    def __init__(self, features: Features, *, restarts: int = 1, seed: int = 0) -> None:
+    def __init__(self, features: Features, *, restarts: int = 0, seed: int = 0) -> None:
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
