@@ -166,19 +166,33 @@ class TestCommittee:
         assert cascade.at((NOTHING, NOTHING)).committee
 
     def test_gains_decide_instead_of_doubts(self) -> None:
-        """A gain that is more doubt, and one that is less: who was sent on stays, and the others are sent."""
+        """A margin below which images go on, and one above which they do: the others are sent."""
         stages, x = networks(2), images(40)
-        alike = [Gain(torch.tensor([sign, 0.0, 0.0]), 0.0) for sign in (-1.0, 1.0)]
+        alike = [Gain(torch.tensor([sign, -sign, 0.0]), 0.0) for sign in (-1.0, 1.0)]
+        margins = -alike[0](answers([stage.eval()(x).detach() for stage in stages[:1]], [1.0], committee=True)[0])
+        middle = float(margins.median()) + 1e-4
         told = [
-            Cascade(stages, thresholds=[-sign * 0.6], costs_ms=COSTS[:2], committee=True, gains=[gain]).answer(x).stage
-            for sign, gain in zip((1.0, -1.0), alike)
+            Cascade(stages, thresholds=[sign * middle], costs_ms=COSTS[:2], committee=True, gains=[gain])
+            .answer(x)
+            .stage
+            for sign, gain in zip((-1.0, 1.0), alike)
         ]
-        plain = Cascade(stages, thresholds=[0.4], costs_ms=COSTS[:2], committee=True).answer(x).stage
-        assert 3 <= int(plain.sum()) <= 37
-        assert told[0].tolist() == plain.tolist()
-        assert told[1].tolist() == (1 - plain).tolist()
+        assert told[0].tolist() == (margins < middle).long().tolist()
+        assert told[1].tolist() == (1 - told[0]).tolist()
         with pytest.raises(OptionError, match="a cascade of 2 stages needs 1 gains; 2 are given"):
             Cascade(stages, thresholds=[0.4], costs_ms=COSTS[:2], gains=alike)
+
+    @pytest.mark.parametrize("learnt", [False, True])
+    def test_an_image_alone_goes_where_it_goes_in_a_batch(self, learnt: bool) -> None:
+        stages, x = networks(3), images(40)
+        gains = [Gain(torch.tensor([-0.5, 0.3, 0.2]), 0.4)] * 2 if learnt else None
+        passed = [0.0, 0.1] if learnt else [0.4, 0.5]
+        cascade = Cascade(stages, thresholds=passed, costs_ms=COSTS, gains=gains)
+        together = cascade.answer(x)
+        assert len(together.stage.unique()) == 3
+        alone = [cascade.answer(row) for row in x.split(1)]
+        assert [int(one.stage) for one in alone] == together.stage.tolist()
+        torch.testing.assert_close(torch.cat([one.output for one in alone]), together.output)
 
     def test_answers_are_those_of_a_cascade_that_sends_everything_on(self) -> None:
         stages, x = networks(), images(12)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from archipel.errors import OptionError
-from archipel.instance.escalation import Gain, doubt
+from archipel.instance.escalation import Gain, doubt, doubt_of_one
 
 
 class TestDoubt:
@@ -20,6 +20,10 @@ class TestDoubt:
         """Where 1 − max rounds to 0 in single precision."""
         found = doubt(torch.tensor([[30.0, 0.0, 0.0], [40.0, 0.0, 0.0]]))
         assert found.tolist() == pytest.approx([2.0 * math.exp(-30), 2.0 * math.exp(-40)])
+
+    def test_of_one_answer_in_plain_numbers(self) -> None:
+        logits = 3.0 * torch.randn(20, 7, generator=torch.Generator().manual_seed(0))
+        assert [doubt_of_one(row) for row in logits.tolist()] == pytest.approx(doubt(logits).tolist())
 
     def test_equal_logits(self) -> None:
         assert float(doubt(torch.zeros(1, 4))) == pytest.approx(0.75)
@@ -52,26 +56,27 @@ class TestGain:
     def test_it_is_the_ridge_regression_of_a_library(self) -> None:
         from sklearn.linear_model import Ridge
 
-        from archipel.instance.escalation import RIDGE, _shape
+        from archipel.instance.escalation import RIDGE, _margins
 
         logits, right, right_next = planted(300)
-        known = Ridge(RIDGE).fit(_shape(logits).double(), right_next.double() - right.double())
+        known = Ridge(RIDGE).fit(_margins(logits).double(), right_next.double() - right.double())
         found = Gain.fit(logits, right, right_next)
-        torch.testing.assert_close(found(logits).double(), torch.from_numpy(known.predict(_shape(logits).double())))
+        torch.testing.assert_close(found(logits).double(), torch.from_numpy(known.predict(_margins(logits).double())))
 
     def test_which_classes_they_are_does_not_matter(self) -> None:
         logits, right, right_next = planted(300)
         gain = Gain.fit(logits, right, right_next)
         torch.testing.assert_close(gain(logits), gain(logits[:, torch.randperm(6)]))
 
-    def test_it_stays_within_its_range(self) -> None:
-        gain = Gain(torch.tensor([50.0, 0.0, 0.0]), -20.0)
-        assert gain(torch.tensor([[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]])).abs().max() < 1.0
+    def test_of_one_answer_in_plain_numbers(self) -> None:
+        logits, right, right_next = planted(300)
+        gain = Gain.fit(logits, right, right_next)
+        assert [gain.of_one(row) for row in logits.tolist()] == pytest.approx(gain(logits).tolist(), abs=1e-6)
 
     def test_two_classes_have_two_probabilities(self) -> None:
         logits, right, right_next = planted(60, classes=6)
         gain = Gain.fit(logits[:, :2], right, right_next)
-        assert gain.weights.shape == (2,)
+        assert gain.weights.tolist() == pytest.approx([-float(gain.weights[1]), float(gain.weights[1])])
         assert gain(logits[:, :2]).shape == (60,)
 
     def test_without_images_there_is_none(self) -> None:

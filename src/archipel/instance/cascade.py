@@ -27,13 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from archipel.errors import OptionError
-from archipel.instance.escalation import Gain, doubt
+from archipel.instance.escalation import Gain, doubt, doubt_of_one
 from archipel.nn.exits import Exits
 from archipel.nn.fold import fold_batch_norm
 
 __all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "sweep", "temperature_for", "within"]
 
-EVERYTHING, NOTHING = -1.0, 1.0
+EVERYTHING, NOTHING = -1e9, 1e9
 """Thresholds at which all images go on, and none does: doubts and gains lie between."""
 COMBINATIONS = 4096
 """Most combinations of thresholds that a sweep looks at."""
@@ -148,6 +148,10 @@ class Cascade(nn.Module):
         decided: Tensor = self.gains[number](answers)
         return decided
 
+    def _urge_of_one(self, number: int, answer: Tensor) -> float:
+        (logits,) = answer.tolist()
+        return doubt_of_one(logits) if self.gains is None else self.gains[number].of_one(logits)  # type: ignore[operator]
+
     @torch.no_grad()
     def every_answer(self, inputs: Tensor) -> Tensor:
         """What each stage would answer each image, `[S, B, classes]`, whether it gets there or not."""
@@ -174,10 +178,14 @@ class Cascade(nn.Module):
             yield rows, answer
             if threshold is None:
                 return
+            before = answer
+            if len(mine) == 1:
+                if self._urge_of_one(number, answer) <= threshold:
+                    return
+                continue
             unsure = (self.urge(number, answer) > threshold).nonzero()[:, 0]
             if not len(unsure):
                 return
-            before = answer
             if len(unsure) < len(mine):
                 rows = unsure if rows is None else rows[unsure]
                 mine, before = mine[unsure], answer[unsure]

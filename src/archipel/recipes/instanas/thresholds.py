@@ -126,7 +126,7 @@ def plain(
     gains = seen.gains(rule)
     return {
         "committee": rule.committee,
-        "gains": None if gains is None else [{"weights": g.weights.tolist(), "bias": g.bias} for g in gains],
+        "gains": None if gains is None else [{"weights": g.weights.tolist(), "bias": float(g.bias)} for g in gains],
         "costs_ms": seen.costs_ms,
         "temperatures": seen.temperatures,
         "points": {
