@@ -4,8 +4,8 @@
 
 Ideal is the mean of what the exits cost as networks of their own, each in full batches: without deciding, without the
 other heads. Weights are random, thresholds such that a half, a quarter and a quarter of the images (or a half and a
-half) leave at each. At batch 1 the ways of leaving are timed apart and weighted. All in interleaved rounds of one process
-and one thread; `heads` is the ideal with the heads that an image passes, which is what the exits' own controller costs.
+half) leave at each. At batch 1 the ways of leaving are timed apart and weighted. All in interleaved rounds of one
+process and one thread; `with heads` is the ideal with the heads that an image passes: they are the controller.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_what_early_exits_save_is_the_first_sentence() -> None:
     shares += [saved("A", "mobilenet_v2", 0.4, 0.43), saved("B", "mobilenet_v2", 0.555, 0.5)]
     told = _exits_sentence({"rows": rows}, shares)
     assert told is not None
-    assert "one exit for all by 18 % one image at a time and 20 % in a batch" in told
-    assert "MobileNetV2 by 40 to 56 % one image at a time and 43 to 50 % in a batch" in told
+    assert "18 % one image at a time and 20 % in a batch against one exit for all" in told
+    assert "40 to 56 % one image at a time and 43 to 50 % in a batch against MobileNetV2" in told
     assert told.endswith("worth +1.1 to +2.0 points of test accuracy.")
     assert _exits_sentence({"rows": [{"kind": "instanas", "difference": figure([0.1])}]}, shares) is None

@@ -137,8 +137,8 @@ def _exits_sentence(awareness: Mapping[str, Any], saved: Sequence[Mapping[str, A
         clocks = [[row[clock]["mean"] for row in rows if row[clock]] for clock in ("measured_ms", "batch_ms")]
         if all(clocks):
             alone, batch = (between(shares, " %", ".0f") for shares in clocks)
-            said.append(f"{words} by {alone} one image at a time and {batch} in a batch")
-    text = f"Early exits undercut, at equal accuracy, {', and '.join(said)}; " if said else "With early exits, "
+            said.append(f"{alone} one image at a time and {batch} in a batch against {words}")
+    text = f"Early exits save, at equal accuracy, {', and '.join(said)}; " if said else "With early exits, "
     worth = between([row["difference"]["mean"] for row in own], " points", "+.1f")
     return f"{text}leaving at an image's own exit instead of another image's is worth {worth} of test accuracy."
 
