@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from archipel.report import architecture_view, distribution, exits_view, fidelity, instance_curves, theme
@@ -97,22 +98,28 @@ def savings_table(run: RunFolder) -> Table | None:
     rows = [row for row in run.result.get("savings") or [] if isinstance(row, dict)]
     if not rows:
         return None
+    families = list(dict.fromkeys(str(row.get("against")) for row in rows))
+    found = {(str(row.get("kind")), str(row.get("name")), str(row.get("against"))): row for row in rows}
     lines: list[list[str]] = []
     kinds: list[theme.Kind | None] = []
-    for row in rows:
-        kind = theme.kind(str(row.get("kind")))
-        cells = [str(row.get("name", "")), theme.kind(str(row.get("against"))).label]
-        for clock in ("measured_ms", "batch_ms"):
-            saved = interval(row.get(clock))
-            if saved is None:
-                cells.append("none is as accurate")
-                continue
-            reached, seeds = row.get(f"{clock}_seeds"), row.get("seeds")
-            partly = "" if reached == seeds else f" (as accurate in {reached} of {seeds} seeds)"
-            cells.append(spread(saved, scale=100, sign=True) + partly)
+    for kind, name in dict.fromkeys((kind, name) for kind, name, _ in found):
+        cells = [name]
+        for family in families:
+            row = found.get((kind, name, family), {})
+            cells += [_saved(row, clock) for clock in ("measured_ms", "batch_ms")]
         lines.append(cells)
-        kinds.append(kind)
-    head = ["network", "against", "saved one image at a time, %", "saved in a batch, %"]
-    caption = "Wall-clock saved at equal test accuracy, everything that decides included"
-    caption += "; mean ± half of the 95 % interval over seeds" if run.seeds > 1 else ""
+        kinds.append(theme.kind(kind))
+    head = ["network"]
+    for family in families:
+        head += [f"against {theme.kind(family).label}, %", "in a batch, %"]
+    caption = "Wall-clock saved at equal test accuracy, everything that decides included, one image at a time and in "
+    caption += "a batch" + ("; mean ± half of the 95 % interval over seeds" if run.seeds > 1 else "")
     return Table(caption, head, lines, kinds)
+
+
+def _saved(row: Mapping[str, Any], clock: str) -> str:
+    saved = interval(row.get(clock))
+    if saved is None:
+        return "–"
+    reached, seeds = row.get(f"{clock}_seeds"), row.get("seeds")
+    return spread(saved, scale=100, sign=True) + ("" if reached == seeds else f" ({reached} of {seeds})")

@@ -55,7 +55,8 @@ def savings(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         accurate at all (None: in no seed), and in how many of `seeds` that is.
     """
     found = []
-    for kind, name in dict.fromkeys((row["kind"], row["name"]) for row in rows.values() if row["kind"] in PER_INSTANCE):
+    deciding = {(row["kind"], row["name"]) for row in rows.values() if row["kind"] in PER_INSTANCE}
+    for kind, name in sorted(deciding, key=lambda one: (PER_INSTANCE.index(one[0]), one[1])):
         own = [row for row in rows.values() if (row["kind"], row["name"]) == (kind, name)]
         for against in STATIC:
             entry: dict[str, Any] = {"kind": kind, "name": name, "against": against, "seeds": len(own)}
