@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from archipel.recipes.instanas.outcome import _exits_sentence
-from archipel.recipes.instanas.savings import needed_ms, savings
+from archipel.recipes.instanas.savings import between, needed_ms, savings, sentence
 from archipel.recipes.result import figure
 
 FAMILY = [(1.0, 0.5), (2.0, 0.7), (4.0, 0.8)]
@@ -60,7 +59,7 @@ def test_what_was_not_timed_has_no_saving() -> None:
     assert found["batch_ms"] is None
 
 
-def test_what_early_exits_save_is_the_first_sentence() -> None:
+def test_what_early_exits_save_in_a_sentence() -> None:
     """Of points that no exit reaches there is nothing to say."""
 
     def saved(name: str, against: str, alone: float | None, batch: float | None) -> dict[str, Any]:
@@ -68,14 +67,16 @@ def test_what_early_exits_save_is_the_first_sentence() -> None:
         known = {clock: None if share is None else figure([share]) for clock, share in ends.items()}
         return {"kind": "early_exit", "name": name, "against": against, **known}
 
-    rows = [
-        {"kind": "early_exit", "name": name, "difference": figure([gain])} for name, gain in (("A", 0.011), ("B", 0.02))
-    ]
     shares = [saved("A", "static_exit", None, None), saved("B", "static_exit", 0.18, 0.2)]
     shares += [saved("A", "mobilenet_v2", 0.4, 0.43), saved("B", "mobilenet_v2", 0.555, 0.5)]
-    told = _exits_sentence({"rows": rows}, shares)
+    told = sentence(shares)
     assert told is not None
     assert "18 % one image at a time and 20 % in a batch against one exit for all" in told
     assert "40 to 56 % one image at a time and 43 to 50 % in a batch against MobileNetV2" in told
-    assert told.endswith("worth +1.1 to +2.0 points of test accuracy.")
-    assert _exits_sentence({"rows": [{"kind": "instanas", "difference": figure([0.1])}]}, shares) is None
+    assert sentence(shares[:1]) is None
+
+
+def test_ranges() -> None:
+    assert between([0.011, 0.02, 0.015]) == "+1.1 to +2.0 points of test accuracy"
+    assert between([0.011, 0.0112]) == "+1.1 points of test accuracy"
+    assert between([-0.1, 0.2], " %", ".0f") == "-10 to 20 %"

@@ -27,7 +27,11 @@ def show_result(result: Mapping[str, Any]) -> None:
     title = f"{result.get('title', 'Result')} ({duration(result.get('seconds') or 0.0)})"
     table(title, columns, [_row(each) for each in points])
     console = Console(highlight=False)
-    lines = [(result.get("awareness") or {}).get("sentence"), _fidelity(result.get("fidelity") or {})]
+    lines = [
+        result.get("saved"),
+        (result.get("awareness") or {}).get("sentence"),
+        _fidelity(result.get("fidelity") or {}),
+    ]
     for line in filter(None, lines):
         console.print(Text(str(line)), soft_wrap=not console.is_terminal)
     alarms = result.get("alarms") or []

@@ -19,7 +19,7 @@ from archipel.sharing.training import Optimisation, seed_of, train
 from archipel.space import Space, SpaceFunction
 from archipel.tasks.classification import Classification
 
-__all__ = ["Study", "open_space"]
+__all__ = ["Study", "macro_of", "open_space"]
 
 Own = TypeVar("Own", bound="Study")
 
@@ -30,6 +30,13 @@ def open_space(task: Classification, function: SpaceFunction, network: Any) -> S
     known = inspect.signature(function).parameters
     wanted = asdict(network)
     return task.space(function, **{name: value for name, value in wanted.items() if name in known})
+
+
+def macro_of(space: Space, network: Any) -> str | None:
+    """Macro-structure of the networks that stand beside a space's: the space's own; of one that has none, that of the
+    settings."""
+    found: str | None = space.options.get("macro", network.macro)
+    return found
 
 
 @dataclass

@@ -33,6 +33,7 @@ def context(run: RunFolder) -> dict[str, Any]:
     left = exits_view.exits_table(run)
     return {
         "template": "instance.html.j2",
+        "verdict": " ".join(filter(None, (run.result.get("saved"), run.part("awareness").get("sentence")))) or None,
         "exits_table": left,
         "exits": exits_view.exits(run),
         "nav": [

@@ -31,7 +31,7 @@ from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.instanas.timing import time_all
 from archipel.recipes.instances import write_exits, write_instances
-from archipel.recipes.study import open_space
+from archipel.recipes.study import macro_of, open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
 from archipel.space import SpaceFunction
@@ -72,9 +72,9 @@ def prepare(
     space = open_space(task, function, settings.network)
     check_cost(space, settings)
     if settings.exits.any:
-        exits_space(task, settings, space.options.get("macro"))
+        exits_space(task, settings, macro_of(space, settings.network))
     if settings.baselines.which == "all":
-        backbone(task, space.options.get("macro"), settings)
+        backbone(task, macro_of(space, settings.network), settings)
     device, table = job.open_device(
         request.device, request.threads, file, space=space, batch=settings.latency.batch, progress=progress
     )

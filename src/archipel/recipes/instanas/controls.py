@@ -17,6 +17,7 @@ from archipel.instance.search import mode_codes
 from archipel.metagraph import PerInstance
 from archipel.recipes.instanas.stages import final_name, load_candidate, taught
 from archipel.recipes.instanas.study import Study
+from archipel.recipes.study import macro_of
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.policies import Drawn
 from archipel.sharing.training import train
@@ -45,7 +46,7 @@ def beside_name(width: float) -> str:
 
 def new_mobilenet(study: Study, width: float) -> nn.Module:
     """MobileNetV2 with the macro-structure that the meta-graph has."""
-    macro = study.space.options.get("macro")
+    macro = macro_of(study.space, study.settings.network)
     space = study.task.space(mobilenet_v2, macro=macro, width=width)
     return study.on_device(space.build({}))
 

@@ -24,7 +24,7 @@ from archipel.recipes.instanas.settings import Settings
 from archipel.recipes.instanas.stages import final_name
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.instanas.thresholds import RULES, SPLITS, Answered, cascade_of, height, plain
-from archipel.recipes.study import open_space
+from archipel.recipes.study import macro_of, open_space
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.distillation import Distillation
 from archipel.space import Space
@@ -68,7 +68,7 @@ def new_exits(space: Space, task: Classification) -> Exits:
 
 
 def _new(study: Study) -> Exits:
-    space = exits_space(study.task, study.settings, study.space.options.get("macro"))
+    space = exits_space(study.task, study.settings, macro_of(study.space, study.settings.network))
     made: Exits = study.on_device(new_exits(space, study.task))
     return made
 

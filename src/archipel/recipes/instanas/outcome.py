@@ -7,7 +7,7 @@ from typing import Any
 
 from archipel.cost import LatencyTable
 from archipel.recipes.instanas.cascade import chosen_cascades
-from archipel.recipes.instanas.savings import savings
+from archipel.recipes.instanas.savings import between, savings, sentence
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.result import figure, heading, point
 
@@ -92,7 +92,8 @@ def awareness_of(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str,
             }
         )
     mean = {key: figure([sum(v) / len(v) for v in values.values()]) for key, values in pooled.items()}
-    return {"sentence": _sentence(mean, seeds), "rows": found, "mean": mean}
+    said = " ".join(filter(None, (_exits_sentence(found), _sentence(mean, seeds))))
+    return {"sentence": said, "rows": found, "mean": mean}
 
 
 def _sentence(mean: Mapping[str, dict[str, Any] | None], seeds: int) -> str:
@@ -121,26 +122,12 @@ def _sentence(mean: Mapping[str, dict[str, Any] | None], seeds: int) -> str:
     return text + "."
 
 
-def _exits_sentence(awareness: Mapping[str, Any], saved: Sequence[Mapping[str, Any]]) -> str | None:
-    """What early exits save, and what it is worth to let each image leave at the right one; None without any."""
-    own = [row for row in awareness["rows"] if row["kind"] == "early_exit"]
-    if not own:
+def _exits_sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """What it is worth to let each image leave at its own exit; None without early exits."""
+    worth = [row["difference"]["mean"] for row in rows if row["kind"] == "early_exit"]
+    if not worth:
         return None
-
-    def between(shares: Sequence[float], unit: str, form: str) -> str:
-        low, high = (f"{100 * share + 0.0:{form}}" for share in (min(shares), max(shares)))
-        return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
-
-    said = []
-    for against, words in (("static_exit", "one exit for all"), ("mobilenet_v2", "MobileNetV2")):
-        rows = [row for row in saved if (row["kind"], row["against"]) == ("early_exit", against)]
-        clocks = [[row[clock]["mean"] for row in rows if row[clock]] for clock in ("measured_ms", "batch_ms")]
-        if all(clocks):
-            alone, batch = (between(shares, " %", ".0f") for shares in clocks)
-            said.append(f"{alone} one image at a time and {batch} in a batch against {words}")
-    text = f"Early exits save, at equal accuracy, {', and '.join(said)}; " if said else "With early exits, "
-    worth = between([row["difference"]["mean"] for row in own], " points", "+.1f")
-    return f"{text}leaving at an image's own exit instead of another image's is worth {worth} of test accuracy."
+    return f"Early exits: leaving at an image's own exit instead of another image's was worth {between(worth)}."
 
 
 def result_of(
@@ -165,8 +152,7 @@ def result_of(
         "search": [{"seed": seed, **_columns(done["rows"]), **_chosen(done)} for seed, done in searches.items()],
     }
     fidelity = table.fidelity.to_json()
-    awareness, saved = awareness_of(rows, len(searches)), savings(rows)
-    said = awareness["sentence"]
+    saved = savings(rows)
     return {
         **heading(study, "InstaNAS", preset, seconds),
         "device": {
@@ -178,8 +164,9 @@ def result_of(
         },
         "points": points_of(rows, cascades),
         "cascades": cascades,
-        "awareness": {**awareness, "sentence": " ".join(filter(None, (_exits_sentence(awareness, saved), said)))},
+        "awareness": awareness_of(rows, len(searches)),
         "savings": saved,
+        "saved": sentence(saved),
         "curves": curves,
         "alarms": [alarm for done in searches.values() for alarm in done["alarms"]],
         "fidelity": {**fidelity, "controller_ms": table.controller_ms, "base_ms": table.calibration.intercept},

@@ -23,7 +23,7 @@ from archipel.recipes.skipping import judging
 from archipel.recipes.skipping import study as skipping
 from archipel.recipes.skipping.judging import Contestant
 from archipel.recipes.skipping.settings import Network
-from archipel.recipes.study import open_space
+from archipel.recipes.study import macro_of, open_space
 from archipel.run.jobs import Job
 from archipel.space import Space
 from archipel.spaces import SPACES
@@ -91,7 +91,7 @@ def rivals(study: Study, seeds: int) -> list[Rival]:
     """
     if study.settings.baselines.which != "all":
         return []
-    macro = study.space.options.get("macro")
+    macro = macro_of(study.space, study.settings.network)
     space = backbone(study.task, macro, study.settings)
     network = _network(study.task, macro, study.settings)
 

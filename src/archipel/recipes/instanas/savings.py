@@ -8,7 +8,7 @@ from typing import Any
 
 from archipel.recipes.result import figure
 
-__all__ = ["needed_ms", "savings"]
+__all__ = ["between", "needed_ms", "savings", "sentence"]
 
 PER_INSTANCE = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade", "blockdrop", "convnet_aig")
 STATIC = ("static_exit", "static_child", "mobilenet_v2")
@@ -76,3 +76,26 @@ def _saved(own: Sequence[Mapping[str, Any]], static: Sequence[Mapping[str, Any]]
         if needed is not None and row.get(clock):
             shares.append(1.0 - row[clock] / needed)
     return shares
+
+
+def between(shares: Sequence[float], unit: str = " points of test accuracy", form: str = "+.1f") -> str:
+    """From the least to the largest share, in hundredths."""
+    low, high = (f"{100 * share + 0.0:{form}}" for share in (min(shares), max(shares)))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def sentence(saved: Sequence[Mapping[str, Any]]) -> str | None:
+    """What early exits save, from the point that saves least to the one that saves most; None where no static network
+    is as accurate as any of them.
+
+    Args:
+        saved: what `savings` found.
+    """
+    said = []
+    for against, words in (("static_exit", "one exit for all"), ("mobilenet_v2", "MobileNetV2")):
+        rows = [row for row in saved if (row["kind"], row["against"]) == ("early_exit", against)]
+        clocks = [[row[clock]["mean"] for row in rows if row[clock]] for clock in CLOCKS]
+        if all(clocks):
+            alone, batch = (between(shares, " %", ".0f") for shares in clocks)
+            said.append(f"{alone} one image at a time and {batch} in a batch against {words}")
+    return f"Early exits save, at equal accuracy, {', and '.join(said)}." if said else None
