@@ -19,21 +19,12 @@ def head(c, classes):
 
 def two_exits(choose, *, classes, channels):
     more = lambda: nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), head(8, classes))
-    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), choose.op("exit", {"leave": lambda: head(4, classes), "go": more}))
+    exit = choose.op("exit", {"leave": lambda: head(4, classes), "go": more})
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), exit)
 
 def two_stems(choose, *, classes, channels):
     stems = {f"k{k}": (lambda k=k: nn.Conv2d(channels, 4, k)) for k in (1, 3)}
     return nn.Sequential(choose.op("stem", stems), head(4, classes))
-
-def one_inside(choose, *, classes, channels):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = choose.op("body", {f"k{k}": (lambda k=k: nn.Conv2d(channels, 4, k)) for k in (1, 3)})
-            self.head = head(4, classes)
-        def forward(self, x):
-            return self.head(self.body(x))
-    return Net()
 """
 
 
