@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from archipel.errors import OptionError
-from archipel.recipes import instanas
-from archipel.recipes.job import Done, go_on, start
+from archipel.recipes import instanas, pipeline
+from archipel.recipes.job import Done, go_on, located, start
 from archipel.report.run_folder import Interval, interval
 from archipel.report.theme import kind as kind_of
 from archipel.report.wording import milliseconds, spread
@@ -90,6 +90,7 @@ class Result:
 def run(
     data: str | Path = "digits",
     *,
+    evolve: bool = False,
     device: str = "cpu",
     space: str = "instanas",
     preset: str | None = None,
@@ -111,6 +112,8 @@ def run(
     Args:
         data: a folder with one subfolder of pictures a class, a folder with the files of CIFAR-10, Fashion-MNIST
             or MNIST, or "digits".
+        evolve: first evolve a space and search it for the device; what was found is then the space of this search.
+            Each of the three is a run of its own in the run folder.
         device: "cpu" or "cuda:0".
         space: a search space, or "file.py:function" for your own.
         preset: the settings to start from ("cpu", "digits", "gpu", "faithful"); what fits the data if not given.
@@ -121,7 +124,8 @@ def run(
         threads: CPU threads; measured and chosen when not given.
         target_ms: one of the variants must not be slower than this many milliseconds an image.
         table: a latency table measured before on this device.
-        settings: changes to the preset, nested as in `config.yaml`: `{"search": {"epochs": 30}}`.
+        settings: changes to the preset, nested as in `config.yaml`: `{"search": {"epochs": 30}}`; with `evolve` also
+            those of the evolution and of the search for the device: `{"evolving": {…}, "searching": {…}}`.
         out: the run folder; a new one in `runs` if not given.
         resume: go on with this run folder and its own settings; leave the other arguments out.
         quiet: show alarms only; otherwise progress goes to stderr.
@@ -146,12 +150,22 @@ def run(
     defaults = {"data": "digits", "space": "instanas", "device": "cpu", "seeds": 3, "seed": 0}
     asked = {name: value for name, value in asked.items() if value is not None and value != defaults.get(name)}
     options = dict(settings or {})
-    said = {**asked, **({"settings": options} if options else {}), **({"resume": str(resume)} if resume else {})}
-    command = f"archipel.run({', '.join(f'{name}={value!r}' for name, value in said.items())})"
-    progress = Terminal(quiet=quiet)
-    if resume is not None:
-        if out is not None:
-            raise OptionError(f"resume takes everything from {resume}; leave out out={str(out)!r}")
-        return Result.of(go_on(instanas, Path(resume), asked, options, command=command, progress=progress))
     where = None if out is None else Path(out)
-    return Result.of(start(instanas, asked, options, out=where, command=command, progress=progress))
+    said = {
+        **({"evolve": True} if evolve else {}),
+        **asked,
+        **({"settings": options} if options else {}),
+        **({"resume": str(resume)} if resume else {}),
+    }
+    command = f"archipel.run({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+    how: dict[str, Any] = {"command": command, "progress": Terminal(quiet=quiet)}
+    if resume is not None:
+        if out is not None or (evolve and (asked or options)):
+            unwanted = f"out={str(out)!r}" if out is not None else "everything else"
+            raise OptionError(f"resume takes everything from {resume}; leave out {unwanted}")
+        if evolve:
+            return Result.of(pipeline.go_on(Path(resume), **how))
+        return Result.of(go_on(instanas, Path(resume), asked, options, **how))
+    if evolve:
+        return Result.of(pipeline.start(pipeline.Asked.of({**located(asked), **options}), out=where, **how))
+    return Result.of(start(instanas, asked, options, out=where, **how))

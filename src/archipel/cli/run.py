@@ -13,11 +13,11 @@ from archipel.cli.frontier import show_result
 from archipel.cli.output import command_line, give
 from archipel.cli.overrides import given
 from archipel.cli.recipe_command import command
-from archipel.errors import ArchipelError, OptionError, RunError
+from archipel.errors import OptionError
 from archipel.recipes import instanas, pipeline
 from archipel.recipes.job import located
+from archipel.run.config import over, read_yaml
 from archipel.run.console import Terminal
-from archipel.run.folder import RunFolder
 
 __all__ = ["run"]
 
@@ -67,27 +67,15 @@ def _pipeline(
 ) -> None:
     request = {} if asked is None else located(given(asked))
     options = {} if settings is None else given(settings)
-    if config is not None:
-        raise OptionError("--evolve takes no --config; repeat a pipeline by its command")
-    progress = Terminal(quiet=quiet)
+    how: dict[str, Any] = {"command": command_line(), "progress": Terminal(quiet=quiet)}
     if resume is not None:
-        if request or options or out is not None:
+        if request or options or config is not None or out is not None:
             raise OptionError(f"--resume takes everything from {resume}; leave out everything else")
-        folder = RunFolder.open(resume)
-        if folder.config.get("recipe") != pipeline.COMMAND:
-            folder.close()
-            raise RunError(f"{resume} is no run of 'archipel {pipeline.COMMAND}'; leave out --evolve")
-        wanted = pipeline.Asked.of(folder)
+        done = pipeline.go_on(resume, **how)
     else:
-        wanted = pipeline.Asked(request, options)
-        folder = RunFolder.create(out, wanted.to_config(), command_line(), task="pipeline")
-    with folder:
-        try:
-            done = pipeline.run(folder, wanted, command=command_line(), progress=progress)
-        except ArchipelError:
-            if resume is None and not any((folder.path / part).exists() for part in pipeline.PARTS):
-                folder.discard()  # a mistake in what was asked: nothing was made that would be worth keeping
-            raise
+        document = {} if config is None else read_yaml(config)
+        source = "the given settings" if config is None else str(config)
+        done = pipeline.start(pipeline.Asked.of(over(document, {**request, **options}), source=source), out=out, **how)
     if not json:
         show_result(done.result)
     content = done.result | {"run": str(done.folder), "report": str(done.report)}

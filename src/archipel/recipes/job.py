@@ -30,6 +30,7 @@ __all__ = [
     "Request",
     "absolute_data",
     "absolute_space",
+    "check",
     "go_on",
     "held",
     "here",
@@ -195,6 +196,15 @@ def go_on(
         job.open(progress, measured="latency" in folder.stages)  # then the run has its own copy
         folder.event("resumed", command=command)
         return _finished(job, folder, progress, show, new=False)
+
+
+def check(recipe: Recipe, asked: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Whether a run could be asked this, by names, types and ranges alone: nothing is opened.
+
+    Raises:
+        OptionError: as `start`.
+    """
+    _Job.of(recipe, {}, located(asked), options, source="settings")
 
 
 def held(recipe: Recipe, folder: RunFolder) -> tuple[Any, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
-from archipel.errors import OptionError
+from archipel.errors import ArchipelError, OptionError, RunError, did_you_mean
 from archipel.evolve.editors import Likely
 from archipel.progress import SILENT, Progress
 from archipel.recipes import autospace, instanas, job, proxylessnas
@@ -22,7 +23,7 @@ from archipel.run.folder import RunFolder
 from archipel.space import Space, SpaceFunction
 from archipel.spaces import definition
 
-__all__ = ["COMMAND", "PARTS", "Asked", "run"]
+__all__ = ["COMMAND", "PARTS", "Asked", "go_on", "run", "start"]
 
 COMMAND = "run --evolve"
 PARTS = ("space", "network", "instances")
@@ -53,15 +54,81 @@ class Asked:
         for name in ("space", "table"):
             if self.request.get(name) is not None:
                 raise OptionError(f"--evolve makes the space itself, and a table of it; leave out --{name}")
+        if self.keep < 1:
+            raise OptionError(f"keep is {self.keep}; give 1 or more options of each block")
+        # The first two parts take minutes: a mistake in what the last is asked is told before them.
+        job.check(autospace, self.evolution, self.evolving)
+        job.check(proxylessnas, self.search, self.searching)
+        job.check(instanas, self.request, self.settings)
+
+    @property
+    def evolution(self) -> dict[str, Any]:
+        """What AutoSpace is asked."""
+        return {name: self.request[name] for name in (*_SHARED, "device") if self.request.get(name) is not None}
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """What ProxylessNAS is asked, but for the space."""
+        device = self.request.get("device")
+        shared = {name: self.request[name] for name in _SHARED if self.request.get(name) is not None}
+        return {**shared, **({} if device is None else {"device": (device,)}), "seeds": 1}
 
     def to_config(self) -> dict[str, Any]:
-        return {"recipe": COMMAND, **{name: value for name, value in vars(self).items() if value not in ({}, None)}}
+        """As `archipel run` has it, with `evolving`, `searching` and `keep`; as `--config` it repeats the pipeline."""
+        own = {name: value for name in _OWN if (value := getattr(self, name)) not in ({}, Asked.keep)}
+        return {"recipe": COMMAND, **self.request, **self.settings, **own}
 
     @classmethod
-    def of(cls, folder: RunFolder) -> Asked:
-        """Read back from a run folder."""
-        held = {name: value for name, value in folder.config.items() if name != "recipe"}
-        return cls(**held)
+    def of(cls, document: Mapping[str, Any], *, source: str = "settings") -> Asked:
+        """From what `to_config` gives, or the part of it that was asked.
+
+        Raises:
+            OptionError: an unknown key, or a value of the wrong type.
+        """
+        request = {each.name for each in fields(instanas.Request)}
+        settings = {each.name for each in fields(instanas.Settings)}
+        for key in document:
+            if key not in request | settings | {*_OWN, "archipel", "recipe"}:
+                raise OptionError(f"unknown key '{key}' in {source}{did_you_mean(key, request | settings | {*_OWN})}")
+        return cls(
+            request={key: value for key, value in document.items() if key in request},
+            settings={key: value for key, value in document.items() if key in settings},
+            **{key: value for key, value in document.items() if key in _OWN},
+        )
+
+
+_OWN = ("evolving", "searching", "keep")
+
+
+def start(asked: Asked, *, out: Path | None, command: str, progress: Progress = SILENT) -> job.Done:
+    """Make a new run folder and the pipeline in it.
+
+    Args:
+        out: the run folder; None for a new one in `runs`.
+
+    Raises:
+        ArchipelError: a mistake in what was asked; no folder is left.
+    """
+    with RunFolder.create(out, asked.to_config(), command, task="pipeline") as folder:
+        try:
+            return run(folder, asked, command=command, progress=progress)
+        except ArchipelError:
+            if not any((folder.path / part).exists() for part in PARTS):
+                folder.discard()  # a mistake in what was asked: nothing was made that would be worth keeping
+            raise
+
+
+def go_on(resume: Path, *, command: str, progress: Progress = SILENT) -> job.Done:
+    """Continue a pipeline with its own settings.
+
+    Raises:
+        RunError: the folder is another kind of run.
+    """
+    with RunFolder.open(resume) as folder:
+        if folder.config.get("recipe") != COMMAND:
+            raise RunError(f"{resume} is no run of 'archipel {COMMAND}'; leave out --evolve")
+        asked = Asked.of(folder.config, source=str(folder.path / "config.yaml"))
+        return run(folder, asked, command=command, progress=progress)
 
 
 def run(folder: RunFolder, asked: Asked, *, command: str, progress: Progress = SILENT) -> job.Done:
@@ -107,17 +174,14 @@ def _again(folder: RunFolder) -> str:
 
 
 def _parts(folder: RunFolder, asked: Asked, command: str, progress: Progress) -> list[job.Done]:
-    shared = {name: asked.request[name] for name in _SHARED if asked.request.get(name) is not None}
-    device = asked.request.get("device")
-    on = {} if device is None else {"device": device}
-    space = _part(folder, "space", autospace, {**shared, **on}, asked.evolving, command, progress)
+    space = _part(folder, "space", autospace, asked.evolution, asked.evolving, command, progress)
     evolved = str(folder.path / "space" / "evolved-0.json")
-    searching = {**shared, **({} if device is None else {"device": (device,)}), "space": evolved, "seeds": 1}
+    searching = {**asked.search, "space": evolved}
     network = _part(folder, "network", proxylessnas, searching, asked.searching, command, progress)
     found = folder.path / "found.json"
     if not found.is_file():
         folder.write_json("found.json", _found(evolved, network.result, asked.keep))
-    last = {**shared, **asked.request, "space": str(found)}
+    last = {**asked.request, "space": str(found)}
     return [space, network, _part(folder, "instances", instanas, last, asked.settings, command, progress)]
 
 

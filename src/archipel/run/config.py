@@ -17,7 +17,7 @@ import yaml
 
 from archipel.errors import ArchipelError, OptionError, did_you_mean
 
-__all__ = ["from_dict", "merge", "read_yaml", "replaced", "to_dict", "to_yaml"]
+__all__ = ["from_dict", "merge", "over", "read_yaml", "replaced", "to_dict", "to_yaml"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,15 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, source: str = "settings"
 def merge(base: T, changes: Mapping[str, Any], *, source: str = "settings") -> T:
     """`base` with the nested `changes` applied, checked as `from_dict` checks."""
     return _build(type(base), _held(base), changes, source, "")
+
+
+def over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain nested settings with the nested `changes` in their places; nothing is checked."""
+    made = dict(base)
+    for key, value in changes.items():
+        held = made.get(key)
+        made[key] = over(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+    return made
 
 
 def replaced(stored: Mapping[str, Any], changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
