@@ -15,6 +15,7 @@ from archipel.evolve.quality import (
     best_of,
     bootstrap,
     distance,
+    distance_interval,
     edf,
     equalised,
     lead,
@@ -146,6 +147,15 @@ class TestSureness:
         assert found == pytest.approx(-0.1, abs=0.02)
         _, (low, high) = mean_difference(first, first, resamples=500, seed=0)
         assert low < 0 < high
+
+    def test_a_distance(self, rng: np.random.Generator) -> None:
+        """Of two samples that do not overlap it is 1 for sure; of two of one space it holds the distance of many."""
+        apart = distance_interval(rng.uniform(0, 0.4, 20), rng.uniform(0.6, 1, 20), resamples=100, seed=0)
+        assert apart == pytest.approx((1.0, 1.0))
+        first, second = rng.uniform(0, 1, 400), rng.uniform(1 / 3, 1, 400)  # 1/3 apart, at 1/3
+        low, high = distance_interval(first, second, resamples=200, seed=0)
+        assert low < 1 / 3 < high < low + 0.15
+        assert distance_interval(first, second, resamples=200, seed=0) == (low, high)
 
     def test_the_promising_range_holds_the_best_value(self, rng: np.random.Generator) -> None:
         depth = rng.integers(1, 13, 400)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ class TestComparison:
         path, result = finished
         held = read_table(str(path / "samples-wide.csv"))
         assert held.errors.tolist() == pytest.approx([row["error"] for row in result["spaces"][1]["networks"]])
-        assert held.madds is not None
-        again = done(task, tmp_path / "run", [("a", held), ("b", Sample("b", held.errors, held.madds))])
+        assert held.costs is not None
+        again = done(task, tmp_path / "run", [("a", held), ("b", Sample("b", held.errors, held.costs))])
         assert "task" not in again
         assert (again["pairs"][0]["distance"], again["equalised"]["counts"]) == (0.0, [3, 3])
         assert again["spaces"][0]["mean_equalised"] is not None
@@ -124,6 +125,30 @@ class TestComparison:
         with pytest.raises(OptionError, match="fewer than two have at most 80 multiply-adds"):
             done(task, tmp_path / "none", spaces, none)
 
+    @pytest.mark.parametrize(("cost", "unit"), [("parameters", "parameters"), ("latency", "ms")])
+    def test_equal_amounts_of_another_cost(
+        self, finished: Any, task: Classification, tmp_path: Path, cost: Any, unit: str
+    ) -> None:
+        """What was trained is not trained again: a folder's networks, judged by another cost."""
+        spaces = [("narrow", Space(linear((1, 2, 3, 4)))), ("wide", Space(linear((24, 32, 48))))]
+        path = tmp_path / "run"
+        shutil.copytree(finished[0], path)
+        own = replace(TINY, judging=replace(TINY.judging, cost=cost, rounds=2))
+        result = done(task, path, spaces, own)
+        assert result["cost"] == {"name": cost, "unit": unit}
+        key = "ms" if cost == "latency" else cost
+        for space in result["spaces"]:
+            values = [row[key] for row in space["networks"]]
+            assert min(values) > 0
+            assert space["cost"] == pytest.approx(sum(values) / len(values))
+            held = read_table(str(path / f"samples-{space['name']}.csv"), cost)
+            assert held.costs is not None
+            np.testing.assert_allclose(held.costs, values)
+            if cost == "parameters":
+                widths = [int(row["architecture"]["width"][1:]) for row in space["networks"]]
+                assert values == [65 * width + 10 * (width + 1) for width in widths]
+        assert done(task, path, spaces, own)["spaces"] == result["spaces"], "measured once"
+
     def test_one_space_alone(self, task: Classification, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="name two or more"):
             done(task, tmp_path / "run", [("a", Space(linear((1, 2))))])
@@ -136,10 +161,11 @@ class TestTables:
         plain = read_table(str(tmp_path / "a.csv"))
         assert plain.name == "a"
         np.testing.assert_allclose(plain.errors, [0.1, 0.2])
-        np.testing.assert_allclose(plain.madds, [10, 20])
+        np.testing.assert_allclose(plain.costs, [10, 20])
         named = read_table(f"{tmp_path}/a.csv:test_err:flops")
         np.testing.assert_allclose(named.errors, [0.2, 0.1])
-        assert read_table(f"{tmp_path}/a.csv:test_err").madds is None
+        assert read_table(f"{tmp_path}/a.csv:test_err").costs is None
+        assert read_table(f"{tmp_path}/a.csv", "latency").costs is None, "no column of that kind"
         np.savez(tmp_path / "b.npz", runs=np.array([[90.0, 92.0], [70.0, 72.0]]))
         np.testing.assert_allclose(read_table(f"{tmp_path}/b.npz:runs").errors, [0.09, 0.29])
 
@@ -163,6 +189,8 @@ class TestTables:
         (lambda: Sampling(networks=1), "sampling.networks is 1"),
         (lambda: Sampling(most_madds=0.0), "sampling.most_madds is 0"),
         (lambda: Judging(top=0.0), "judging.top is 0"),
+        (lambda: Judging(cost="latncy"), "judging.cost is 'latncy'; .* did you mean 'latency'"),  # type: ignore[arg-type]
+        (lambda: Judging(rounds=0), "judging.rounds is 0"),
         (lambda: Judging(resamples=0), "judging.resamples is 0"),
     ],
 )

@@ -41,7 +41,7 @@ def samples() -> list[Sample]:
 
 def test_says_who_dominates(samples: list[Sample], tmp_path: Path) -> None:
     page = run(tmp_path / "run", samples)
-    assert "At equal complexity, good dominates &lt;bad&gt;, good dominates as bad and neither of" in page
+    assert "At equal cost, good dominates &lt;bad&gt;, good dominates as bad and neither of" in page
     assert "Of 3 pairs of spaces 2 differ in it by more than chance explains." in page
     assert 'id="frontier"' not in page
     assert 'id="fidelity"' not in page

@@ -82,7 +82,7 @@ class Comparison:
                 entry = task.space(known[name], **{o: v for o, v in self.options.items() if o in takes})
                 title = Path(name).stem if name.endswith(".json") else entry.name
             else:
-                entry = read_table(name)
+                entry = read_table(name, self.settings.judging.cost)
                 title = entry.name
             while title in entries:
                 title += "'"
@@ -116,7 +116,7 @@ def compare(
     Args:
         spaces: two or more: a listed space, an evolved one's file.json, your own file.py:function, or a table of
             networks that are trained already, FILE.csv or FILE.npz, with :ACCURACIES or :ACCURACIES:COSTS behind it
-            where the columns have other names than accuracy and madds.
+            where the columns have other names than accuracy and the cost's (see --judging.cost).
         data: a folder of pictures or "digits", the default; as for "archipel run".
         option: further options of the spaces' functions, such as --option.macro light; given to those that have them.
         device: cpu, the default, or cuda:0.
@@ -193,6 +193,7 @@ def _located(name: str) -> str:
 
 def show_comparison(result: Mapping[str, Any]) -> None:
     """Print what each space's networks come to, then how far every two spaces are apart."""
+    unit = result["cost"]["unit"]
     rows = [
         [
             row["name"],
@@ -202,31 +203,31 @@ def show_comparison(result: Mapping[str, Any]) -> None:
             _between(row["mean"]),
             _between(row["median"]),
             None if row["mean_equalised"] is None else f"{100 * row['mean_equalised']:.2f}",
-            None if row["madds"] is None else count(row["madds"]),
+            None if row["cost"] is None else count(row["cost"]),
         ]
         for row in result["spaces"]
     ]
     head = ["space", "networks", "least\nerror %", "top tier\nerror %", "mean\nerror %", "median\nerror %"]
-    table(result["title"], [*head, "mean at equal\ncomplexity %", "mean cost"], rows)
+    table(result["title"], [*head, "mean at equal\ncost %", f"mean\n{unit}"], rows)
     print()
     names = [row["name"] for row in result["spaces"]]
     lines = [
         [
             f"{names[pair['first']]} – {names[pair['second']]}",
             _between(pair["mean_difference"]),
-            f"{pair['distance']:.3f}",
+            "{:.3f} [{:.3f}, {:.3f}]".format(pair["distance"], *pair["distance_interval"]),
             f"{pair['p']:.2g}",
             None if pair["distance_equalised"] is None else f"{pair['distance_equalised']:.3f}",
         ]
         for pair in result["pairs"]
     ]
-    table("Every two", ["spaces", "difference of\nmean errors %", "distance D", "p", "D at equal\ncomplexity"], lines)
+    table("Every two", ["spaces", "difference of\nmean errors %", "distance D", "p", "D at equal\ncost"], lines)
     equal = result["equalised"]
     if equal is None:
-        print("The spaces have no complexity in common: nothing is said at equal complexity.")
+        print("The spaces have no cost in common: nothing is said at equal cost.")
     else:
         print(
-            f"Equal complexity: {equal['bins']} bins from {count(equal['low'])} to {count(equal['high'])}; "
+            f"Equal cost: {equal['bins']} bins from {count(equal['low'])} to {count(equal['high'])} {unit}; "
             f"networks inside: {', '.join(map(str, equal['counts']))}."
         )
 

@@ -15,8 +15,8 @@ import numpy as np
 from archipel.errors import OptionError
 
 __all__ = [
-    "Best", "Equalised", "Sample", "best_of", "bootstrap", "distance", "edf", "equalised", "lead", "mean_difference",
-    "promising", "significance", "top_mean",
+    "Best", "Equalised", "Sample", "best_of", "bootstrap", "distance", "distance_interval", "edf", "equalised", "lead",
+    "mean_difference", "promising", "significance", "top_mean",
 ]  # fmt: skip
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -34,18 +34,19 @@ class Sample:
     name: str
     errors: np.ndarray
     """`[n]`, 0..1."""
-    madds: np.ndarray | None = None
-    """`[n]`, multiply-adds of one image or another measure of complexity above 0."""
+    costs: np.ndarray | None = None
+    """`[n]`, what each costs, above 0: multiply-adds of one image, parameters, milliseconds; of one kind in all samples
+    that are compared."""
 
     def __post_init__(self) -> None:
         if not len(self.errors):
             raise OptionError(f"'{self.name}' has no trained network; give at least one")
         if not (np.isfinite(self.errors).all() and (self.errors >= 0).all() and (self.errors <= 1).all()):
             raise OptionError(f"'{self.name}' has errors outside 0..1; give shares, or accuracies in per cent")
-        if self.madds is not None and not (
-            len(self.madds) == len(self.errors) and np.isfinite(self.madds).all() and (self.madds > 0).all()
+        if self.costs is not None and not (
+            len(self.costs) == len(self.errors) and np.isfinite(self.costs).all() and (self.costs > 0).all()
         ):
-            raise OptionError(f"'{self.name}' has complexities that are not above 0, or not one a network")
+            raise OptionError(f"'{self.name}' has costs that are not above 0, or not one a network")
 
 
 _AT_ONCE = 1_000_000
@@ -96,7 +97,7 @@ def lead(
 
 @dataclass(frozen=True)
 class Equalised:
-    """Weights that make complexity uniform over what all samples have in common."""
+    """Weights that make cost uniform over what all samples have in common."""
 
     low: float
     high: float
@@ -112,14 +113,14 @@ class Equalised:
 
 
 def equalised(samples: Sequence[Sample], bins: int) -> Equalised | None:
-    """Normalisation of samples by complexity (section 3.3 of the first paper).
+    """Normalisation of samples by what their networks cost (section 3.3 of the first paper, there complexity).
 
     Returns:
-        None where a sample has no complexities, or the samples have no range in common.
+        None where a sample has no costs, or the samples have no range in common.
     """
-    if any(sample.madds is None for sample in samples):
+    if any(sample.costs is None for sample in samples):
         return None
-    costs = [np.asarray(sample.madds, dtype=float) for sample in samples]
+    costs = [np.asarray(sample.costs, dtype=float) for sample in samples]
     low, high = max(c.min() for c in costs), min(c.max() for c in costs)
     if high < low:
         return None
@@ -193,6 +194,15 @@ def mean_difference(
     means = [_resampled(e, lambda rows: rows.mean(1), resamples, seed + i) for i, e in enumerate((first, second))]
     low, high = np.percentile(means[0] - means[1], [2.5, 97.5])
     return float(first.mean() - second.mean()), (float(low), float(high))
+
+
+def distance_interval(first: np.ndarray, second: np.ndarray, *, resamples: int, seed: int) -> tuple[float, float]:
+    """The 95 % percentile interval of `distance` over resamples of both; two samples of one space are never at 0, and
+    resamples of them lie further apart still, so it says how large the distance may be, not whether there is one."""
+    rng = np.random.default_rng(seed)
+    drawn = [distance(rng.choice(first, len(first)), rng.choice(second, len(second))) for _ in range(resamples)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def promising(

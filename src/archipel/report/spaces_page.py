@@ -27,6 +27,7 @@ _SIZES = ((520.0, 340.0), (340.0, 290.0))
 def context(run: RunFolder) -> dict[str, Any]:
     """What `spaces.html.j2` needs."""
     spaces, pairs = run.rows("spaces"), run.rows("pairs")
+    unit = str(run.part("cost").get("unit", "MAdds"))
     return {
         "template": "spaces.html.j2",
         "frontier": None,
@@ -38,9 +39,9 @@ def context(run: RunFolder) -> dict[str, Any]:
         "watched": (),
         "watched_when": "",
         "space_legend": _legend(spaces),
-        "errors": _error_panels(spaces, run.part("equalised")),
+        "errors": _error_panels(spaces, run.part("equalised"), unit),
         "searches": _search_panels(spaces),
-        "spaces_table": _spaces_table(spaces),
+        "spaces_table": _spaces_table(spaces, unit),
         "pairs_table": _pairs_table(spaces, pairs),
     }
 
@@ -65,7 +66,7 @@ def _headline(spaces: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, 
 
 
 def _verdict(spaces: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], equal: Mapping[str, Any]) -> str:
-    """Who dominates whom, at equal complexity where that can be said."""
+    """Who dominates whom, at equal cost where that can be said."""
     kind = "_equalised" if equal else ""
     names = [str(space["name"]) for space in spaces]
     told = []
@@ -78,7 +79,7 @@ def _verdict(spaces: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, A
             told.append(f"{second} dominates {first}")
         else:
             told.append(f"neither of {first} and {second} dominates the other")
-    where = "At equal complexity" if equal else "As drawn, whatever they cost"
+    where = "At equal cost" if equal else "As drawn, whatever they cost"
     return f"{where}, {listed(told)} (at every error, but for 0.02 of the networks)."
 
 
@@ -97,7 +98,7 @@ def _legend(spaces: Sequence[Mapping[str, Any]]) -> Markup:
     return Markup('<ul class="legend">' + "".join(rows) + "</ul>")
 
 
-def _error_panels(spaces: Sequence[Mapping[str, Any]], equal: Mapping[str, Any]) -> list[theme.Panel]:
+def _error_panels(spaces: Sequence[Mapping[str, Any]], equal: Mapping[str, Any], unit: str) -> list[theme.Panel]:
     made = [
         _panel(
             spaces, "edf", "Errors", _edf,
@@ -108,10 +109,10 @@ def _error_panels(spaces: Sequence[Mapping[str, Any]], equal: Mapping[str, Any])
     if equal:
         made.append(
             _panel(
-                spaces, "edf_equalised", "Errors at equal complexity", _edf,
-                f"The same with weights that make complexity uniform in {plural(int(equal['bins']), 'bin')} from "
-                f"{count(equal['low'])} to {count(equal['high'])}, so that no space is better only because it is "
-                f"dearer. Networks inside: {listed(str(n) for n in equal['counts'])}.",
+                spaces, "edf_equalised", "Errors at equal cost", _edf,
+                f"The same with weights that make cost uniform in {plural(int(equal['bins']), 'bin')} from "
+                f"{count(equal['low'])} to {count(equal['high'])} {unit}, so that no space is better only because it "
+                f"is dearer. Networks inside: {listed(str(n) for n in equal['counts'])}.",
             )
         )  # fmt: skip
     return made
@@ -128,8 +129,8 @@ def _search_panels(spaces: Sequence[Mapping[str, Any]]) -> list[theme.Panel]:
     if any(space.get("best_of_equalised") for space in spaces):
         made.append(
             _panel(
-                spaces, "best_of_equalised", "Random search at equal complexity", _search,
-                "The same with the weights that make complexity uniform.",
+                spaces, "best_of_equalised", "Random search at equal cost", _search,
+                "The same with the weights that make cost uniform.",
             )
         )  # fmt: skip
     return made
@@ -209,10 +210,10 @@ def _search(ax: Axes, space: Mapping[str, Any], key: str, colour: str, dashes: s
 # ---- tables -------------------------------------------------------------------------------------------------------
 
 
-def _spaces_table(spaces: Sequence[Mapping[str, Any]]) -> Table:
+def _spaces_table(spaces: Sequence[Mapping[str, Any]], unit: str) -> Table:
     head = [
-        "space", "networks", "least error, %", "top tier, %", "mean, %", "median, %", "mean at equal complexity, %",
-        "mean cost",
+        "space", "networks", "least error, %", "top tier, %", "mean, %", "median, %", "mean at equal cost, %",
+        f"mean {unit}",
     ]  # fmt: skip
     rows = [
         [
@@ -221,7 +222,7 @@ def _spaces_table(spaces: Sequence[Mapping[str, Any]]) -> Table:
             f"{100 * space['least']:.2f}",
             *(_figure(space[key]) for key in ("top", "mean", "median")),
             "–" if space["mean_equalised"] is None else f"{100 * space['mean_equalised']:.2f}",
-            "–" if space["madds"] is None else count(space["madds"]),
+            "–" if space["cost"] is None else count(space["cost"]),
         ]
         for space in spaces
     ]
@@ -233,14 +234,14 @@ def _spaces_table(spaces: Sequence[Mapping[str, Any]]) -> Table:
 def _pairs_table(spaces: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> Table:
     names = [str(space["name"]) for space in spaces]
     head = [
-        "spaces", "difference of mean errors, points", "Kolmogorov-Smirnov D", "p", "D at equal complexity",
+        "spaces", "difference of mean errors, points", "Kolmogorov-Smirnov D", "p", "D at equal cost",
         "first ahead by at most", "second ahead by at most",
     ]  # fmt: skip
     rows = [
         [
             f"{names[pair['first']]} – {names[pair['second']]}",
             _figure(pair["mean_difference"]),
-            f"{pair['distance']:.3f}",
+            "{:.3f} [{:.3f}, {:.3f}]".format(pair["distance"], *pair["distance_interval"]),
             f"{pair['p']:.2g}",
             "–" if pair["distance_equalised"] is None else f"{pair['distance_equalised']:.3f}",
             f"{pair['first_leads']:.3f}",

@@ -1,7 +1,7 @@
 """Which of several spaces is the better one to search in (Radosavovic et al., ICCV 2019, arXiv 1905.13214).
 
 Random networks of each space are trained alike, and the distributions of their errors are compared: as they are, and as
-if every space offered the same complexities. What is not searched for cannot be overfitted: errors are those of the
+if every space offered networks of the same cost. What is not searched for cannot be overfitted: errors are those of the
 validation split.
 """
 
@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from archipel.architecture import Architecture
 from archipel.cost.complexity import madds, parameters
 from archipel.cost.device import Device
+from archipel.cost.whole import Candidate, measure_networks
 from archipel.errors import OptionError
 from archipel.evolve.quality import Sample
 from archipel.progress import SILENT, Progress
@@ -73,6 +76,8 @@ def compare_spaces(
                 jobs, workers=settings.jobs.side_by_side(device), progress=progress, title="training",
                 total=float(len(jobs)),
             )  # fmt: skip
+    key = {"madds": "madds", "parameters": "parameters", "latency": "ms"}[settings.judging.cost]
+    timed = study.timed() if key == "ms" else {}
     samples, rows = [], []
     for name, entry in entries:
         if isinstance(entry, Sample):
@@ -80,8 +85,9 @@ def compare_spaces(
             rows.append({"name": name, "trained_here": False, "size": None, "networks": None})
             continue
         found = [study.trained(name, i) for i in range(study.count(name))]
+        found = [{**row, "ms": timed[name][i]} for i, row in enumerate(found)] if timed else found
         folder.write_csv(f"samples-{_word(name)}.csv", *write_table(found))
-        errors, costs = (torch.tensor([row[key] for row in found], dtype=torch.float64).numpy() for key in _FIGURES)
+        errors, costs = (np.array([row[figure] for row in found], dtype=np.float64) for figure in ("error", key))
         samples.append(Sample(name, errors, costs))
         rows.append({"name": name, "trained_here": True, "size": str(entry.size), "networks": found})
     result = origin(folder, "Comparison of spaces", time.monotonic() - begin, threads=device.threads)
@@ -98,9 +104,6 @@ def compare_spaces(
     folder.write_json("result.json", result)
     content: dict[str, Any] = folder.read_json("result.json")
     return content
-
-
-_FIGURES = ("error", "madds")
 
 
 @dataclass
@@ -136,6 +139,26 @@ class _Study:
     def seconds(self) -> list[float]:
         return [self.trained(name, i)["seconds"] for name in self.spaces for i in range(self.count(name))]
 
+    def timed(self) -> dict[str, list[float]]:
+        """Milliseconds of every network, one image at a time, by turns in one session."""
+        done = self.folder.stage_done("timing")
+        if done is None and self.spaces:
+            shape = self.task.spec.input_shape
+            keys = [(name, i) for name in self.spaces for i in range(self.count(name))]
+            candidates = {f"{name}, network {i}": Candidate(self.network(name, i), shape) for name, i in keys}
+            rounds = self.settings.judging.rounds
+            timings = measure_networks(
+                candidates, self.device, rounds=rounds, seed=seed_of(self.seed, "timing"), progress=self.progress
+            )
+            ms = {name: [timings[f"{name}, network {i}"].ms for i in range(self.count(name))] for name in self.spaces}
+            done = self.folder.mark_done("timing", {"ms": ms})
+        return {} if done is None else done["ms"]
+
+    def network(self, name: str, i: int) -> nn.Module:
+        """With fresh weights."""
+        torch.manual_seed(seed_of(self.seed, "weights", i))
+        return self.spaces[name].build(Architecture.from_json(self.drawn(name)["networks"][i]["architecture"]))
+
     def drawn(self, name: str) -> dict[str, Any]:
         """Architectures of the sample with what they cost."""
         stage = f"drawn-{_word(name)}"
@@ -165,9 +188,7 @@ class _Study:
 
     def _train(self, name: str, i: int, progress: Progress) -> None:
         begin, stage = time.perf_counter(), _stage(name, i)
-        torch.manual_seed(seed_of(self.seed, "weights", i))
-        architecture = Architecture.from_json(self.drawn(name)["networks"][i]["architecture"])
-        network = self.spaces[name].build(architecture).to(self.device.torch_device)
+        network = self.network(name, i).to(self.device.torch_device)
         checkpoint = self.folder.checkpoint(stage)
         history = train(
             network,

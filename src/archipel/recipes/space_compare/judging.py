@@ -10,7 +10,7 @@ import numpy as np
 
 from archipel.evolve import quality
 from archipel.evolve.quality import Equalised, Sample
-from archipel.recipes.space_compare.settings import Judging
+from archipel.recipes.space_compare.settings import UNITS, Judging
 
 __all__ = ["compared"]
 
@@ -19,13 +19,14 @@ _STEPS = 400
 
 
 def compared(samples: Sequence[Sample], settings: Judging, *, seed: int) -> dict[str, Any]:
-    """`spaces`, one a sample; `pairs` of them; how complexity was `equalised`, or None; all in plain values."""
+    """`spaces`, one a sample; `pairs` of them; how cost was `equalised`, or None; all in plain values."""
     equal = quality.equalised(samples, settings.bins)
     return {
         "spaces": [_alone(i, sample, equal, settings, seed) for i, sample in enumerate(samples)],
         "pairs": [
             _pair(a, b, samples, equal, settings, seed) for a, b in itertools.combinations(range(len(samples)), 2)
         ],
+        "cost": {"name": settings.cost, "unit": UNITS[settings.cost]},
         "equalised": None
         if equal is None
         else {"low": equal.low, "high": equal.high, "bins": equal.bins, "counts": list(equal.counts)},
@@ -47,7 +48,7 @@ def _alone(i: int, sample: Sample, equal: Equalised | None, settings: Judging, s
         "mean": figure(lambda rows: np.asarray(rows.mean(1))),
         "median": figure(lambda rows: np.asarray(np.median(rows, axis=1))),
         "top": figure(quality.top_mean(settings.top)),
-        "madds": None if sample.madds is None else float(sample.madds.mean()),
+        "cost": None if sample.costs is None else float(sample.costs.mean()),
         "edf": _drawn(errors, None),
         "edf_equalised": None if weights is None else _drawn(errors, weights),
         "mean_equalised": None if weights is None else float((weights * errors).sum()),
@@ -69,11 +70,13 @@ def _pair(
 ) -> dict[str, Any]:
     first, second = samples[a].errors, samples[b].errors
     weights = (None, None) if equal is None else (equal.weights[a], equal.weights[b])
+    reach = quality.distance_interval(first, second, resamples=settings.resamples, seed=seed)
     difference, (low, high) = quality.mean_difference(first, second, resamples=settings.resamples, seed=seed)
     return {
         "first": a,
         "second": b,
         "distance": quality.distance(first, second),
+        "distance_interval": list(reach),
         "p": quality.significance(first, second),
         "distance_equalised": None if equal is None else quality.distance(first, second, weights),
         "first_leads": quality.lead(first, second),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
 
-from archipel.errors import OptionError
+from archipel.errors import OptionError, did_you_mean
 from archipel.recipes.proxylessnas.settings import Jobs
 from archipel.sharing.training import Optimisation
 
-__all__ = ["Judging", "Sampling", "Settings", "Training"]
+__all__ = ["UNITS", "Cost", "Judging", "Sampling", "Settings", "Training"]
+
+Cost: TypeAlias = Literal["madds", "parameters", "latency"]
+UNITS: dict[Cost, str] = {"madds": "MAdds", "parameters": "parameters", "latency": "ms"}
+"""Of one image."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,23 @@ class Training(Optimisation):
 class Judging:
     """What is made of the errors."""
 
+    cost: Cost = "madds"
+    """What networks cost, and spaces are compared at equal amounts of: multiply-adds, parameters, or latency, measured
+    one image at a time on the device, all networks by turns."""
+    rounds: int = 20
+    """Timed passes of each network where the cost is latency."""
     bins: int = 10
-    """Of complexity, in which the spaces are given the same weight; fewer where one would be empty."""
+    """Of cost, in which the spaces are given the same weight; fewer where one would be empty."""
     top: float = 0.1
     """Share of a space's networks that is its top tier."""
     resamples: int = 2500
     """Of the bootstrap behind every interval."""
 
     def __post_init__(self) -> None:
-        for name in ("bins", "resamples"):
+        if self.cost not in get_args(Cost):
+            known = get_args(Cost)
+            raise OptionError(f"judging.cost is '{self.cost}'; give {', '.join(known)}{did_you_mean(self.cost, known)}")
+        for name in ("bins", "resamples", "rounds"):
             if getattr(self, name) < 1:
                 raise OptionError(f"judging.{name} is {getattr(self, name)}; give 1 or more")
         if not 0.0 < self.top <= 1.0:

@@ -12,12 +12,15 @@ import numpy as np
 
 from archipel.errors import DataError, OptionError, did_you_mean
 from archipel.evolve.quality import Sample
+from archipel.recipes.space_compare.settings import Cost
 
 __all__ = ["is_table", "read_architectures", "read_table", "write_table"]
 
 _ENDINGS = (".csv", ".npz")
 _SCORES = ("accuracy", "error")
-_COSTS = ("madds", "flops", "parameters")
+_COSTS: dict[Cost, tuple[str, ...]] = {
+    "madds": ("madds", "flops"), "parameters": ("parameters", "params"), "latency": ("ms", "latency_ms", "latency")
+}  # fmt: skip
 
 
 def is_table(name: str) -> bool:
@@ -25,11 +28,12 @@ def is_table(name: str) -> bool:
     return Path(name.partition(":")[0]).suffix.lower() in _ENDINGS
 
 
-def read_table(name: str) -> Sample:
+def read_table(name: str, cost: Cost = "madds") -> Sample:
     """A sample from `FILE`, `FILE:SCORES` or `FILE:SCORES:COSTS`, a CSV file's columns or an .npz file's arrays.
 
     Scores are accuracies, or errors where the column's name says so, as shares or in per cent; an array `[n, runs]` is
-    averaged over its runs. Without names the columns are `accuracy` or `error`, and `madds`, `flops` or `parameters`.
+    averaged over its runs. Without names the columns are `accuracy` or `error`, and what such a cost is called: `madds`
+    or `flops`, `parameters` or `params`, `ms`, `latency_ms` or `latency`.
 
     Raises:
         DataError: there is no such file, or it is damaged.
@@ -38,7 +42,7 @@ def read_table(name: str) -> Sample:
     path, *named = name.split(":")
     columns = _columns(Path(path))
     scores = named[0] if named else _known(path, columns, _SCORES)
-    costs = named[1] if len(named) > 1 else next((c for c in _COSTS if c in columns and not named), None)
+    costs = named[1] if len(named) > 1 else next((c for c in _COSTS[cost] if c in columns and not named), None)
     for column in filter(None, (scores, costs, *named[2:])):
         if column not in columns or column in named[2:]:
             raise OptionError(
@@ -82,9 +86,9 @@ def _numbers(path: str, column: str, values: np.ndarray) -> np.ndarray:
 
 def write_table(rows: list[dict[str, object]]) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of the CSV file that `read_table` reads again."""
-    columns = ["accuracy", "madds", "parameters", "architecture"]
-    architecture = columns[-1]
-    return columns, [[*(row[c] for c in columns[:-1]), json.dumps(row[architecture])] for row in rows]
+    columns = ["accuracy", "madds", "parameters", *(["ms"] if "ms" in rows[0] else [])]
+    written = [[*(row[c] for c in columns), json.dumps(row["architecture"])] for row in rows]
+    return [*columns, "architecture"], written
 
 
 def read_architectures(path: Path) -> tuple[list[dict[str, Any]], list[float]]:
