@@ -23,11 +23,11 @@ def test_seeds_stand_in_one_figure_with_their_mean() -> None:
 
 
 def test_budgets_are_lines_where_they_are_near() -> None:
-    (panel,) = panels([run(3, 2, 1)], [COST], "cost", budgets_ms=(0.5, 2.5, 40))
+    (panel,) = panels([run(3, 2, 1)], [COST], "cost", budgets_of=((0.5, 2.5, 40), "ms"))
     assert panel.svg.count(">≤ ") == 2
     assert ">≤ 2.50</text>" in panel.svg
     assert panel.sentence.endswith("Budget outside the frame: 40.0 ms.")
-    (panel,) = panels([{"epoch": [0, 1], "share": [0.1, 0.2]}], [SHARE], "share", budgets_ms=(0.5,))
+    (panel,) = panels([{"epoch": [0, 1], "share": [0.1, 0.2]}], [SHARE], "share", budgets_of=((0.5,), "ms"))
     assert "≤" not in panel.svg
     assert "Budget" not in panel.sentence
 

@@ -61,7 +61,7 @@ def test_one_view_a_device(searched: Path) -> None:
     here, elsewhere = views(run.result, run.points)
     assert (here.figure, here.title, here.how) == ("measured_ms", "cpu", "measured")
     assert (elsewhere.figure, elsewhere.title) == ("table_ms", "hw_tables.json:pixel3 (published table)")
-    assert here.budgets_ms == pytest.approx(tuple(run.result["tables"][0]["budgets_ms"]))
+    assert here.budgets == pytest.approx(tuple(run.result["tables"][0]["budgets_ms"]))
     assert {p.target for p in elsewhere.points} == {"hw_tables.json:pixel3"}
     assert (here.without, elsewhere.without) == ((), ("MobileNetV2",))
     assert "no baseline with a latency there" in str(verdict(elsewhere))

@@ -23,15 +23,15 @@ def test_every_device_has_a_panel_with_all_seeds(searched: Path) -> None:
         assert [marks(panel.svg, colour) for colour in ("accent", "ink", "soft")] == [3, 3, 3]
         assert "3 searches, each with a Pareto set of 812 to 814 architectures, of which at most" in panel.sentence
         assert "too large to prove" in panel.sentence
-    for budget in found[0].budgets_ms:
+    for budget in found[0].budgets:
         assert f">{budget:.3f}</text>" in panels[0].svg
 
 
 def test_one_search_drawn_whole(searched: Path) -> None:
     (target, _) = targets(read(searched))
     first = target.searches[0]
-    whole = replace(first, pareto_size=len(first.pareto), derived=[], argmax_ms=None)
-    (panel,) = pareto([replace(target, searches=[whole], budgets_ms=(1e6,))])
+    whole = replace(first, pareto_size=len(first.pareto), derived=[], argmax=None)
+    (panel,) = pareto([replace(target, searches=[whole], budgets=(1e6,))])
     assert panel.sentence.startswith(f"One search with a Pareto set of {len(first.pareto)} architectures.")
     assert panel.sentence.endswith("Budget outside the frame: 1 000 000 ms.")
     assert marks(panel.svg, "accent") == 0

@@ -19,12 +19,12 @@ def test_reads_every_device_with_its_searches(searched: Path) -> None:
     assert [search.seed for search in here.searches] == ["0", "1", "2"]
     row = run.result["searches"][1]
     second = here.searches[1]
-    assert [d.budget_ms for d in second.derived] == list(here.budgets_ms)
+    assert [d.budget for d in second.derived] == list(here.budgets)
     assert second.derived[0].architecture == row["derived"][0]["architecture"]
-    assert second.derived[0].interval_ms == (row["derived"][0]["low_ms"], row["derived"][0]["high_ms"])
+    assert second.derived[0].interval == (row["derived"][0]["low_ms"], row["derived"][0]["high_ms"])
     assert second.derived[0].candidates == 16
     assert [d.exact for d in second.derived] == [True, False, True]
-    assert second.argmax_ms == row["argmax"]["table_ms"]
+    assert second.argmax == row["argmax"]["table_ms"]
     np.testing.assert_array_equal(second.pareto, row["pareto"])
     assert second.pareto_size == 813
     np.testing.assert_array_equal(second.probabilities["b2"], row["probabilities"]["b2"])
@@ -58,7 +58,7 @@ def test_what_is_damaged_is_absent(
         "derived": search.derived == [],
         "pareto": len(search.pareto) == 0,
         "probabilities": search.probabilities == {},
-        "argmax": search.argmax_ms is None,
+        "argmax": search.argmax is None,
         "pareto_size": search.pareto_size == len(search.pareto) > 0,
     }
     assert [key for key, found in empty.items() if found] in ([name], [name, "pareto_size"])
@@ -72,6 +72,6 @@ def test_figures_of_a_network_may_be_missing(make_search: Callable[..., Path], e
 
     folder = edit(make_search(devices=("cpu",), layers=4, seeds=1, curves=False), thin)
     (target,) = targets(read(folder))
-    assert (target.label, target.budgets_ms) == ("cpu", ())
+    assert (target.label, target.budgets) == ("cpu", ())
     (network,) = target.searches[0].derived
-    assert network.table_ms is network.interval_ms is network.likeliest is network.candidates is None
+    assert network.cost is network.interval is network.likeliest is network.candidates is None

@@ -117,6 +117,8 @@ class AdditiveCost:
         Raises:
             OptionError: as `interval`.
         """
+        if self.margin is None and self.errors is None:
+            return self
         base, columns = self.base, self.columns
         if self.margin is not None:
             base, columns = base * (1 + self._margin(level)), columns * (1 + self._margin(level))

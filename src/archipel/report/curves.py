@@ -84,13 +84,14 @@ def panels(
     name: str,
     *,
     chosen: Mapping[str, float] | None = None,
-    budgets_ms: Sequence[float] = (),
+    budgets_of: tuple[Sequence[float], str] = ((), "ms"),
 ) -> list[theme.Panel]:
     """One figure for each question that at least one run has a curve for.
 
     Args:
         name: unique within the page.
         chosen: name → epoch, marked by upright lines.
+        budgets_of: budgets and their unit, for the questions that show them.
     """
     made = []
     for question in questions:
@@ -98,7 +99,7 @@ def panels(
         if not curves:
             continue
         values = np.concatenate([curve.values for curve in curves])
-        near, far = budgets.apart(budgets_ms if question.budgets else (), float(values.min()), float(values.max()))
+        near, far = budgets.apart(budgets_of[0] if question.budgets else (), float(values.min()), float(values.max()))
         pictures = []
         for size in SIZES:
             if question.stacked:
@@ -113,7 +114,7 @@ def panels(
         if chosen and question.band:
             sentences.append("Upright lines, here and in the other figures, are the epochs chosen for the variants.")
         if far:
-            sentences.append(budgets.said(far))
+            sentences.append(budgets.said(far, budgets_of[1]))
         made.append(theme.Panel(question.title, pictures[0], " ".join(sentences), pictures[1]))
     return made
 

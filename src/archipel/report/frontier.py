@@ -18,36 +18,45 @@ LATENCIES = (
     ("measured_ms", "Measured, batch 1", "measured wall-clock, ms per image", "measured one image at a time"),
     ("batch_ms", "Measured, routed batch", "measured wall-clock in a batch, ms per image", "measured in a batch"),
 )
-_WORDS = {"table_ms": "table latency", "measured_ms": "measured time", "batch_ms": "measured time in a batch"}
+_WORDS = {
+    "table_ms": "table latency", "measured_ms": "measured time", "batch_ms": "measured time in a batch",
+    "madds_m": "multiply-adds",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class View:
-    """One panel of the frontier: points with an accuracy and a latency that can be compared with each other."""
+    """One panel of the frontier: points with an accuracy and a cost that can be compared with each other."""
 
     figure: str
-    """The latency."""
+    """The cost."""
     title: str
     xlabel: str
     how: str
-    """How the latency was found, in a sentence."""
+    """How the cost was found, in a sentence."""
     points: list[Point]
     target: str | None = None
     """The device; None where a run knows but one."""
-    budgets_ms: tuple[float, ...] = ()
+    budgets: tuple[float, ...] = ()
     without: tuple[str, ...] = ()
-    """Kinds of which this device has points, but no latency."""
+    """Kinds of which this device has points, but no such cost."""
+    unit: str = "ms"
 
     @property
     def words(self) -> str:
         """`measured time on cpu`, as it stands after "in"."""
-        return _WORDS[self.figure] + (f" on {self.target}" if self.target else "")
+        on = f" on {self.target}" if self.target and self.unit == "ms" else ""
+        return _WORDS[self.figure] + on
+
+    @property
+    def cheap(self) -> str:
+        return "fast" if self.unit == "ms" else "cheap"
 
     def name(self, point: Point) -> str:
         """What the point is called in this view: by its budget where the device is said already."""
-        if self.target is None or point.budget_ms is None:
+        if self.target is None or point.budget is None:
             return short_name(point)
-        return plain(point.budget_ms)
+        return plain(point.budget)
 
 
 def short_name(point: Point) -> str:
@@ -113,18 +122,21 @@ def views(result: Mapping[str, Any], points: Sequence[Point]) -> list[View]:
 
 
 def _of_target(label: str, points: Sequence[Point], published: bool) -> View:
-    """Measured where anything was measured, else by the table."""
-    figure = "measured_ms" if _comparable(points, "measured_ms") else "table_ms"
+    """Measured where anything was measured, else by the table; where multiply-adds were searched for, these."""
+    counted = any(p.unit != "ms" for p in points)
+    figure = "madds_m" if counted else "measured_ms" if _comparable(points, "measured_ms") else "table_ms"
     able = _comparable(points, figure)
     title, xlabel, how = label, "measured wall-clock, ms per image", "measured"
     if figure == "table_ms":
         title = f"{label} (published table)" if published else label
         how = "by the published table" if published else "by the latency table"
         xlabel = f"{'published' if published else 'latency'} table, ms per image"
-    budgets = sorted({p.budget_ms for p in points if p.budget_ms is not None})
+    elif counted:
+        title, xlabel, how = "Multiply-adds", "million multiply-adds per image", "counted"
+    budgets = sorted({p.budget for p in points if p.budget is not None})
     shown = {p.kind for p in able}
     without = tuple(dict.fromkeys(theme.kind(p.kind).label for p in points if p.kind not in shown))
-    return View(figure, title, xlabel, how, able, label, tuple(budgets), without)
+    return View(figure, title, xlabel, how, able, label, tuple(budgets), without, "M MAdds" if counted else "ms")
 
 
 # ---- sentences ---------------------------------------------------------------------------------------------------
@@ -150,9 +162,9 @@ def _ranges(view: View) -> list[str]:
         if not mine or not look.noun or (view.target is not None and not look.ours):
             continue
         score = _range([100 * mean for mean in _means(mine, "accuracy")], "%", lambda v: f"{v:.1f}")
-        time = _range(_means(mine, view.figure), "ms", plain)
+        time = _range(_means(mine, view.figure), view.unit, plain)
         sentence = f"{plural(len(mine), look.noun)}: {score} test accuracy at {time} per image"
-        sentence = sentence if view.target is None else f"For {view.target}, {sentence}"
+        sentence = sentence if view.target is None or view.unit != "ms" else f"For {view.target}, {sentence}"
         if not found:
             sentence += f", {view.how}"
         if over := _means(mine, "over_budget"):
@@ -179,12 +191,14 @@ def verdict(view: View) -> str | None:
     what = "variant" if view.target is None else "network"
     rival = "baseline with a latency there" if view.without else "baseline"
     if not best:
-        return f"In {view.words} every {what} is matched by a baseline at least as fast and as accurate (means)."
+        return (
+            f"In {view.words} every {what} is matched by a baseline at least as {view.cheap} and as accurate (means)."
+        )
     who = f"{what}{'s' if len(best) > 1 else ''} {listed(view.name(p) for p in best)}"
     if view.target is not None:
-        who = f"the network{'s' if len(best) > 1 else ''} for {listed(view.name(p) for p in best)} ms"
+        who = f"the network{'s' if len(best) > 1 else ''} for {listed(view.name(p) for p in best)} {view.unit}"
     return (
-        f"In {view.words} no {rival} is both as fast and as accurate as {who} "
+        f"In {view.words} no {rival} is both as {view.cheap} and as accurate as {who} "
         f"({len(best)} of {count}, comparing means)."
     )
 

@@ -39,8 +39,8 @@ def panels(run: RunFolder) -> list[theme.Panel]:
             if any((value := p[axis]) and value.known for p in view.points for axis in ("accuracy", view.figure))
             else "One seed, so there are no intervals.",
         ]
-        if view.budgets_ms:
-            sentences.append("Dashed upright lines are budgets in ms; a point bears the number of its own.")
+        if view.budgets:
+            sentences.append(f"Dashed upright lines are budgets in {view.unit}; a point bears the number of its own.")
         if told := verdict(view):
             sentences.append(told)
         if view.figure == "batch_ms":
@@ -74,7 +74,7 @@ def kinds_legend(points: Iterable[Point]) -> Markup:
 
 def _draw(view: View, size: tuple[float, float], palette: theme.Palette) -> tuple[Figure, list[str]]:
     fig = theme.figure(*size)
-    ax = theme.axes(fig, palette, left=42, right=14, top=38 if view.budgets_ms else 24)
+    ax = theme.axes(fig, palette, left=42, right=14, top=38 if view.budgets else 24)
     return fig, _fill(ax, view, palette)
 
 
@@ -87,7 +87,7 @@ def _fill(ax: Axes, view: View, palette: theme.Palette, *, heading: str = "") ->
     heights = [(_SCALE * a.low, _SCALE * a.mean, _SCALE * a.high) for _, _, a in spots]
     y0, y1, out_y, cut_y = _limits(heights, ours, floor=0.0, ceiling=100.0)
     outside = sorted(out_x | out_y)
-    lines, far = budgets.apart(view.budgets_ms, x0, x1)
+    lines, far = budgets.apart(view.budgets, x0, x1)
     margin = 0.04 * (x1 - x0)
     ax.set_xlim(min([x0, *(line - margin for line in lines)]), max([x1, *(line + margin for line in lines)]))
     ax.set_ylim(y0, y1)
@@ -152,17 +152,21 @@ def _fill(ax: Axes, view: View, palette: theme.Palette, *, heading: str = "") ->
     notes = []
     if outside:
         names = (
-            f"{spots[i][0].name} ({milliseconds(spots[i][1].mean)}, {spread(spots[i][2], scale=_SCALE)} %)"
+            f"{spots[i][0].name} ({_cost(spots[i][1].mean, view.unit)}, {spread(spots[i][2], scale=_SCALE)} %)"
             for i in outside
         )
         notes.append(f"Outside the frame: {listed(names)}.")
     if cut_x or cut_y:
         notes.append("Bars that end at the frame go on beyond it.")
     if far:
-        notes.append(budgets.said(far))
+        notes.append(budgets.said(far, view.unit))
     if unlabelled:
         notes.append("Where points crowd, some go without a name here; the table has them all.")
     return notes
+
+
+def _cost(value: float, unit: str) -> str:
+    return milliseconds(value) if unit == "ms" else f"{plain(value)} {unit}"
 
 
 def _limits(
@@ -212,7 +216,7 @@ def _plain(result: dict[str, Any]) -> Figure:
             theme.LIGHT,
             left=50 + 440 * column,
             right=width - 440 * (column + 1) + 4,
-            top=top + panel * row + (20 if row or view.budgets_ms else 0),
+            top=top + panel * row + (20 if row or view.budgets else 0),
             bottom=46 + foot + below,
         )
         heading = "" if view.target is None else f"{view.target}: "

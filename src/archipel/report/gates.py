@@ -62,8 +62,8 @@ def gates(run: RunFolder, found: Sequence[Target]) -> list[SeedGates] | str:
     for target in found:
         for search in target.searches:
             name = f"{target.label}, seed {search.seed}"
-            mapped = _map(name, search, choices)
-            networks = _networks(name, search, choices)
+            mapped = _map(name, search, choices, target.unit)
+            networks = _networks(name, search, choices, target.unit)
             if mapped or networks:
                 made.append(SeedGates(name, mapped, networks))
     if made:
@@ -73,7 +73,7 @@ def gates(run: RunFolder, found: Sequence[Target]) -> list[SeedGates] | str:
     return "The run kept neither gates nor derived networks."
 
 
-def _map(name: str, search: Search, choices: Mapping[str, Sequence[str]]) -> HeatTable | None:
+def _map(name: str, search: Search, choices: Mapping[str, Sequence[str]], unit: str) -> HeatTable | None:
     fitting = {
         choice: dict(zip(choices[choice], values.tolist(), strict=True))
         for choice, values in search.probabilities.items()
@@ -90,7 +90,7 @@ def _map(name: str, search: Search, choices: Mapping[str, Sequence[str]]) -> Hea
         rows.append((choice, "", [_cell(shares.get(option), takers.get(option, [])) for option in options]))
     sentence = ""
     if search.derived:
-        budgets = (f"{number} for {_within(each)}" for number, each in enumerate(search.derived, 1))
+        budgets = (f"{number} for {_within(each, unit)}" for number, each in enumerate(search.derived, 1))
         sentence = f"Framed: what the derived networks take, by the number of their budget ({listed(budgets)})."
     if len(fitting) < len(search.probabilities):
         unknown = len(search.probabilities) - len(fitting)
@@ -104,7 +104,7 @@ def _cell(share: float | None, takers: Sequence[int]) -> Cell:
     return Cell(f"{100 * share:.0f}", min(max(share, 0.0), 1.0), ranges(list(takers)), marked=bool(takers))
 
 
-def _networks(name: str, search: Search, choices: Mapping[str, Sequence[str]]) -> Networks | None:
+def _networks(name: str, search: Search, choices: Mapping[str, Sequence[str]], unit: str) -> Networks | None:
     if not search.derived:
         return None
     layers = [choice for choice in choices if any(choice in each.architecture for each in search.derived)]
@@ -121,12 +121,12 @@ def _networks(name: str, search: Search, choices: Mapping[str, Sequence[str]]) -
         told.append("A bare line is a layer that was left out.")
     if any((each.candidates or 0) > 1 for each in search.derived):
         told.append("Of the candidates within a budget, the most accurate with the weights of the search was taken.")
-    head = [f"{number}: {_within(each)}" for number, each in enumerate(search.derived, 1)]
-    return Networks(f"Derived networks: {name}", ["layer", *head], rows, _figures(search.derived), " ".join(told))
+    head = [f"{number}: {_within(each, unit)}" for number, each in enumerate(search.derived, 1)]
+    return Networks(f"Derived networks: {name}", ["layer", *head], rows, _figures(search.derived, unit), " ".join(told))
 
 
-def _within(network: Derived) -> str:
-    return f"≤\u202f{plain(network.budget_ms)}\u202fms"
+def _within(network: Derived, unit: str) -> str:
+    return f"≤\u202f{plain(network.budget)}\u202f{unit}"
 
 
 def _blocks(options: Sequence[str]) -> dict[str, Block]:
@@ -147,15 +147,15 @@ def _blocks(options: Sequence[str]) -> dict[str, Block]:
     return made
 
 
-def _figures(derived: Sequence[Derived]) -> list[tuple[str, list[str]]]:
+def _figures(derived: Sequence[Derived], unit: str) -> list[tuple[str, list[str]]]:
     """What is known of the networks: by the table, and with the weights of the search."""
 
     def row(text: Callable[[float], str], values: Iterable[float | None]) -> list[str]:
         return ["–" if value is None else text(value) for value in values]
 
     rows = [
-        ("table, ms", row(plain, (d.table_ms for d in derived))),
-        ("interval", ["–".join(map(plain, d.interval_ms or ())) or "–" for d in derived]),
+        ("table, ms" if unit == "ms" else unit, row(plain, (d.cost for d in derived))),
+        ("interval", ["–".join(map(plain, d.interval or ())) or "–" for d in derived] if unit == "ms" else []),
         ("log-probability", row(plain, (d.log_probability for d in derived))),
         ("candidates", row(count, (d.candidates for d in derived))),
         ("inherited accuracy", row(percent, (d.inherited_accuracy for d in derived))),

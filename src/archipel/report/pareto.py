@@ -1,4 +1,4 @@
-"""What one search gives: for every latency the likeliest architecture within it."""
+"""What one search gives: for every cost the likeliest architecture within it."""
 
 from __future__ import annotations
 
@@ -41,30 +41,35 @@ def pareto(targets: Sequence[Target]) -> list[theme.Panel]:
         if not searches:
             continue
         costs = np.concatenate([search.pareto[:, 0] for search in searches])
-        near, far = budgets.apart(target.budgets_ms, float(costs.min()), float(costs.max()))
-        label = f"Log-probability of the likeliest architecture within each latency on {target.label}."
+        near, far = budgets.apart(target.budgets, float(costs.min()), float(costs.max()))
+        label = f"Log-probability of the likeliest architecture within each {_what(target.unit)} on {target.label}."
         pictures = [
-            theme.page_svg(_draw(searches, near, size), name=f"pareto-{number}-{size[0]:.0f}", label=label)
+            theme.page_svg(_draw(searches, near, size, target.unit), name=f"pareto-{number}-{size[0]:.0f}", label=label)
             for size in ((540.0, 340.0), (340.0, 300.0))
         ]
-        made.append(theme.Panel(target.label, pictures[0], _sentence(searches, far), pictures[1]))
+        made.append(theme.Panel(target.label, pictures[0], _sentence(searches, far, target.unit), pictures[1]))
     return made
 
 
-def _sentence(searches: Sequence[Search], far: Sequence[float]) -> str:
+def _what(unit: str) -> str:
+    return "latency" if unit == "ms" else "number of multiply-adds"
+
+
+def _sentence(searches: Sequence[Search], far: Sequence[float], unit: str) -> str:
     sizes = sorted({search.pareto_size for search in searches})
     who = "One search with a" if len(searches) == 1 else f"{len(searches)} searches, each with a"
     size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     told = f"{who} Pareto set of {size} architecture{'s' if sizes[-1] > 1 else ''}"
     if any(search.pareto_size > len(search.pareto) for search in searches):
         told += f", of which at most {max(len(search.pareto) for search in searches)} are drawn"
-    told += ". Dashed upright lines are the budgets, which hold for the upper end of the interval."
+    told += ". Dashed upright lines are the budgets"
+    told += ", which hold for the upper end of the interval." if unit == "ms" else "."
     if not all(each.exact for search in searches for each in search.derived):
         told += " The space is too large to prove that no architecture within a budget is likelier than the one shown."
-    return f"{told} {budgets.said(far)}" if far else told
+    return f"{told} {budgets.said(far, unit)}" if far else told
 
 
-def _draw(searches: Sequence[Search], near: Sequence[float], size: tuple[float, float]) -> Figure:
+def _draw(searches: Sequence[Search], near: Sequence[float], size: tuple[float, float], unit: str) -> Figure:
     palette = theme.SENTINEL
     fig = theme.figure(*size)
     ax = theme.axes(fig, palette, left=46, right=62, top=38, bottom=42)
@@ -72,13 +77,13 @@ def _draw(searches: Sequence[Search], near: Sequence[float], size: tuple[float, 
     low, high = min([float(costs.min()), *near]), max([float(costs.max()), *near])
     pad = 0.05 * (high - low or high or 1.0)
     ax.set_xlim(low - pad, high + pad)
-    ax.set_xlabel("latency by the table, ms per image")
+    ax.set_xlabel("latency by the table, ms per image" if unit == "ms" else "million multiply-adds per image")
     ax.set_title("log-probability, nats", loc="left", fontsize=11.5, color=palette["soft"], pad=22, x=-0.085)
     named = []
     for number, search in enumerate(searches):
         colour = palette[_COLOURS[number % len(_COLOURS)]]
         x, y = search.pareto.T
-        # The best within a latency stays the best until the next: steps, and level beyond the last.
+        # The best within a cost stays the best until the next: steps, and level beyond the last.
         ax.step(
             [*x, high + pad],
             [*y, y[-1]],
@@ -90,16 +95,16 @@ def _draw(searches: Sequence[Search], near: Sequence[float], size: tuple[float, 
             zorder=3,
         )
         named.append((float(y[-1]), f"seed {search.seed}", _COLOURS[number % len(_COLOURS)]))
-        if search.argmax_ms is not None:
-            ax.plot(search.argmax_ms, y[-1], "s", color="none", markeredgecolor=palette["ink"], markersize=8, zorder=4)
+        if search.argmax is not None:
+            ax.plot(search.argmax, y[-1], "s", color="none", markeredgecolor=palette["ink"], markersize=8, zorder=4)
         for each in search.derived:
             if each.likeliest:
                 ax.plot(*each.likeliest, "o", color="none", markeredgecolor=colour, markersize=7, zorder=4)
-            if each.table_ms is None or each.log_probability is None:
+            if each.cost is None or each.log_probability is None:
                 continue
-            if each.interval_ms:
-                ax.plot(each.interval_ms, [each.log_probability] * 2, color=colour, linewidth=1.3, zorder=5)
-            ax.plot(each.table_ms, each.log_probability, "o", color=colour, markersize=6, markeredgewidth=0, zorder=6)
+            if each.interval:
+                ax.plot(each.interval, [each.log_probability] * 2, color=colour, linewidth=1.3, zorder=5)
+            ax.plot(each.cost, each.log_probability, "o", color=colour, markersize=6, markeredgewidth=0, zorder=6)
     uprights(ax, palette, [(plain(budget), budget) for budget in near], colour="soft", dashes=budgets.DASHES)
     ends(ax, palette, named)
     return fig

@@ -68,7 +68,7 @@ def _networks(part: Mapping[str, Any]) -> Table | None:
         return None
     rows = [
         [
-            "–" if each.budget_ms is None else f"≤ {plain(each.budget_ms)} ms",
+            "–" if each.budget is None else f"≤ {plain(each.budget)} {each.unit}",
             spread(each["accuracy"], scale=100),
             spread(each["table_ms"], digits=3),
             spread(each["measured_ms"], digits=3),

@@ -29,6 +29,8 @@ __all__ = [
 
 SCHEMA = 1
 INSTANAS = "instanas"
+MILLION = 1e6
+"""Multiply-adds are shown in millions where they stand on an axis."""
 PER_IMAGE = (INSTANAS, "blockdrop", "convnet_aig")
 """The methods with an architecture for every image."""
 
@@ -59,8 +61,10 @@ class Point:
     note: str | None
     target: str | None = None
     """Device it was searched for; None where a run knows but one."""
-    budget_ms: float | None = None
-    """Milliseconds an image that it may take."""
+    budget: float | None = None
+    """What an image may cost, in `unit`."""
+    unit: str = "ms"
+    """`ms`, or `M MAdds`; then `madds_m` is the figure it is about."""
 
     def __getitem__(self, figure: str) -> Interval | None:
         return self.figures.get(figure)
@@ -137,6 +141,14 @@ def interval(value: Any) -> Interval | None:
     return Interval(mean, low, high, values)
 
 
+def scaled(value: Interval | None, factor: float) -> Interval | None:
+    """In another unit."""
+    if value is None:
+        return None
+    values = tuple(factor * each for each in value.values)
+    return Interval(factor * value.mean, factor * value.low, factor * value.high, values)
+
+
 def numbers(value: Any) -> np.ndarray:
     """A JSON list as float64, `null` as NaN; anything else as an empty array."""
     if not isinstance(value, list):
@@ -183,7 +195,10 @@ def read(run_dir: Path) -> RunFolder:
 
 def point(row: Mapping[str, Any]) -> Point:
     figures = {key: interval(value) for key, value in row.items() if isinstance(value, Mapping)}
-    parameters, budget_ms = row.get("parameters"), row.get("budget_ms")
+    parameters, budget, unit = row.get("parameters"), row.get("budget_ms"), "ms"
+    if is_number(row.get("budget_madds")):
+        budget, unit = row["budget_madds"] / MILLION, "M MAdds"
+        figures["madds_m"] = scaled(figures.get("madds"), 1 / MILLION)
     return Point(
         name=str(row.get("name", "")),
         kind=str(row.get("kind", "")),
@@ -191,7 +206,8 @@ def point(row: Mapping[str, Any]) -> Point:
         parameters=int(parameters) if is_number(parameters) else None,
         note=str(row["note"]) if row.get("note") else None,
         target=str(row["target"]) if row.get("target") else None,
-        budget_ms=float(budget_ms) if is_number(budget_ms) else None,
+        budget=float(budget) if is_number(budget) else None,
+        unit=unit,
     )
 
 

@@ -4,6 +4,7 @@ does anything still learn, and is there a signal in the gates’ gradient at all
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from archipel.report.curves import Group, Line, Question, panels
 from archipel.report.search_run import Target
@@ -52,6 +53,13 @@ _QUESTIONS = (
         "Gradients that are noise alone sink towards 0.07 over a hundred steps.",
     ),
 )
+_COUNTED = replace(
+    _QUESTIONS[0],
+    unit="million multiply-adds per image",
+    sentence=_QUESTIONS[0]
+    .sentence.replace("Latency expected", "Multiply-adds expected")
+    .replace("that of", "those of"),
+)
 
 
 def search(targets: Sequence[Target]) -> list[Group]:
@@ -59,6 +67,7 @@ def search(targets: Sequence[Target]) -> list[Group]:
     found = []
     for number, target in enumerate(targets):
         runs = [each.curves for each in target.searches]
-        if made := panels(runs, _QUESTIONS, f"search-{number}", budgets_ms=target.budgets_ms):
+        asked = _QUESTIONS if target.unit == "ms" else (_COUNTED, *_QUESTIONS[1:])
+        if made := panels(runs, asked, f"search-{number}", budgets_of=(target.budgets, target.unit)):
             found.append(Group(f"{target.label}, {plural(len(runs), 'seed')}", made))
     return found

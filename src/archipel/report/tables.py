@@ -28,7 +28,8 @@ def _figure(key: str, show: Callable[[Interval], str]) -> Callable[[Point], str 
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Point], str | None]], ...] = (
-    ("budget, ms", lambda p: None if p.budget_ms is None else plain(p.budget_ms)),
+    ("budget, ms", lambda p: None if p.budget is None or p.unit != "ms" else plain(p.budget)),
+    ("budget, M MAdds", lambda p: None if p.budget is None or p.unit == "ms" else plain(p.budget)),
     ("test accuracy, %", _figure("accuracy", lambda f: spread(f, scale=100))),
     ("table, ms", _figure("table_ms", spread_ms)),
     ("measured, ms", _figure("measured_ms", spread_ms)),
@@ -52,7 +53,7 @@ def points_table(run: RunFolder) -> Table | None:
     used = [(title, show) for title, show in _COLUMNS if any(show(p) is not None for p in run.points)]
     order = [*theme.KINDS, *dict.fromkeys(p.kind for p in run.points)]
     places = {label: place for place, label in enumerate(devices(run.result, run.points))}
-    points = sorted(run.points, key=lambda p: (places.get(p.target or "", 0), p.budget_ms or 0.0, order.index(p.kind)))
+    points = sorted(run.points, key=lambda p: (places.get(p.target or "", 0), p.budget or 0.0, order.index(p.kind)))
     rows = [[p.target or short_name(p), *(show(p) or "–" for _, show in used)] for p in points]
     caption = "All points, mean ± half of the 95 % interval over seeds" if run.seeds > 1 else "All points, one seed"
     return Table(caption, ["network", *(title for title, _ in used)], rows, [theme.kind(p.kind) for p in points])

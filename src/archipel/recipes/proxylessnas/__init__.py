@@ -22,7 +22,7 @@ from archipel.recipes.proxylessnas.outcome import result_of
 from archipel.recipes.proxylessnas.plan import Plan
 from archipel.recipes.proxylessnas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.proxylessnas.stages import Aim, Study, budgets_of, mobilenets, slug
-from archipel.recipes.proxylessnas.targets import Target, open_targets, table_for
+from archipel.recipes.proxylessnas.targets import COUNTED, Target, open_targets, table_for
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -46,6 +46,8 @@ class Request(job.Request):
     1; your own file.py:function; or a published table, FILE.json or FILE.json:DEVICE. Several give a network each."""
     budget_ms: tuple[float, ...] = ()
     """Milliseconds an image that networks may take. Shares of what the space can take if not given."""
+    budget_madds: tuple[float, ...] = ()
+    """Multiply-adds an image that networks may have, instead: nothing is measured, and the device only trains."""
     table: tuple[str, ...] = ()
     """Latency tables measured before on these devices (see "archipel latency build")."""
 
@@ -58,6 +60,9 @@ class Request(job.Request):
                 f"--budget-ms is given for {len(self.device)} devices, whose milliseconds differ; search for one, or "
                 "give shares with --derivation.budgets"
             )
+        if self.budget_madds and (self.budget_ms or self.table or len(self.device) > 1):
+            unwanted = "--budget-ms" if self.budget_ms else "--table" if self.table else "all devices but one"
+            raise OptionError(f"--budget-madds counts and measures nothing; leave out {unwanted}")
 
 
 def prepare(
@@ -72,9 +77,13 @@ def prepare(
     """See `archipel.recipes.job.Recipe`."""
     space = open_space(task, function, settings.network)
     Gates(space)  # a space of other choices is a mistake that is told before anything is measured
-    targets = open_targets(request.device, () if measured else request.table, request.threads, space, progress)
-    trainers = [target.device for target in targets if target.device is not None and target.device.backend.trains]
-    device = trainers[0] if trainers else job.here("cpu", request.threads, progress)
+    if request.budget_madds:
+        targets = [COUNTED]
+        device = job.here(request.device[0], request.threads, progress).for_training()
+    else:
+        targets = open_targets(request.device, () if measured else request.table, request.threads, space, progress)
+        trainers = [target.device for target in targets if target.device is not None and target.device.backend.trains]
+        device = trainers[0] if trainers else job.here("cpu", request.threads, progress)
     threads = {target.device.threads for target in targets if target.device is not None} | {device.threads}
 
     def work(folder: RunFolder, progress: Progress) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def prepare(
             device=device,
             seed=request.seed,
             seeds=request.seeds,
-            budget_ms=request.budget_ms,
+            budgets=request.budget_madds or request.budget_ms,
             progress=progress,
         )
 
@@ -104,7 +113,7 @@ def run(
     device: Device,
     seed: int = 0,
     seeds: int = 3,
-    budget_ms: tuple[float, ...] = (),
+    budgets: tuple[float, ...] = (),
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Search, derive, train, compare, and write the run folder; a run that was stopped goes on.
@@ -115,7 +124,7 @@ def run(
         space_function: `proxyless`, or a user's own.
         device: what everything is trained on.
         seeds: how many searches of each target, with controls of their own: what the intervals are over.
-        budget_ms: milliseconds an image, instead of the settings' shares.
+        budgets: in the targets' unit, an image, instead of the settings' shares.
 
     Returns:
         The content of `result.json`.
@@ -128,7 +137,7 @@ def run(
     space = open_space(task, space_function, settings.network)
     study = Study(folder, task, device, space, settings, seed, progress)
     with device.use():
-        aims = [_aim(study, target, budget_ms) for target in targets]
+        aims = [_aim(study, target, budgets) for target in targets]
         study.once("latency", dict)  # every table is in the folder
         widths = study.once("mobilenet-widths", lambda: {"found": _widths(study, aims)})["found"]
         known = {(label, int(place)): (width, ms) for label, place, width, ms in widths}
@@ -144,7 +153,7 @@ def run(
     return content
 
 
-def _aim(study: Study, target: Target, budget_ms: tuple[float, ...]) -> Aim:
+def _aim(study: Study, target: Target, budgets: tuple[float, ...]) -> Aim:
     """The target with its table, measured once, and its budgets."""
     shape, settings = study.task.spec.input_shape, study.settings
     path = study.folder.path / "latency" / f"{slug(target.label)}.json"
@@ -174,19 +183,19 @@ def _aim(study: Study, target: Target, budget_ms: tuple[float, ...]) -> Aim:
             f"the table of {target.label} has {len(table.calibration.residuals)} calibration networks, "
             f"so budgets hold at {100 * level:.0f} %, not {100 * settings.derivation.level:g} %"
         )
-    return Aim(target, table, cost, budgets_of(cost.upper(level), settings.derivation.budgets, budget_ms), level)
+    return Aim(target, table, cost, budgets_of(cost.upper(level), settings.derivation.budgets, budgets), level)
 
 
 def _widths(study: Study, aims: list[Aim]) -> list[tuple[str, int, float, float]]:
-    """(target's label, budget's place, width, milliseconds an image) of the widest MobileNetV2 within each budget; none
-    where the narrowest is not."""
+    """(target's label, budget's place, width, its cost) of the widest MobileNetV2 within each budget; none where the
+    narrowest is not."""
     found = []
     for aim in aims:
-        times = mobilenets(study, aim)
+        costs = mobilenets(study, aim)
         for place, budget in enumerate(aim.budgets):
-            within = [(float(width), ms) for width, ms in times.items() if ms <= budget]
+            within = [(float(width), cost) for width, cost in costs.items() if cost <= budget]
             if within:
                 found.append((aim.target.label, place, *max(within)))
             else:
-                study.progress.say(f"no MobileNetV2 is within {budget:.3g} ms on {aim.target.label}")
+                study.progress.say(f"no MobileNetV2 is within {aim.said(budget)} on {aim.target.label}")
     return found

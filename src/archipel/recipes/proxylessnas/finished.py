@@ -71,6 +71,7 @@ def _chosen(folder: RunFolder, known: dict[str, dict[str, Any]]) -> str:
         raise OptionError(
             f"{folder.path} has networks for {', '.join(targets)}; name one with --network, such as {min(found)}"
         )
-    budgets = sorted({row["budget_ms"] for row in found.values()})
-    middle = [name for name, row in found.items() if row["budget_ms"] == budgets[len(budgets) // 2]]
+    unit = next(key for key in ("budget_ms", "budget_madds") if all(key in row for row in found.values()))
+    budgets = sorted({row[unit] for row in found.values()})
+    middle = [name for name, row in found.items() if row[unit] == budgets[len(budgets) // 2]]
     return max(middle, key=lambda name: float(found[name]["val_accuracy"]))

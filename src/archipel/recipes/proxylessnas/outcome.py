@@ -20,37 +20,48 @@ def points_of(
     for one in everyone:
         label, budget = one.aim.target.label, one.aim.budgets[one.budget]
         measured = timed[one.key].get(label) if one.aim.table is not None else None
+        used = tested[one.key]["madds"] if one.aim.target.unit == "MAdds" else measured
         row = {
             **tested[one.key],
             "val_accuracy": one.row["val_accuracy"],
             "width": one.row.get("width"),
             "table_ms": one.row.get("table_ms"),
             "measured_ms": measured,
-            "over_budget": None if measured is None else measured / budget - 1,
+            "over_budget": None if used is None else used / budget - 1,
         }
         grouped.setdefault((one.kind, label, budget), []).append(row)
-    labels = list(dict.fromkeys(one.aim.target.label for one in everyone))
+    aims = {one.aim.target.label: one.aim for one in everyone}
+    labels = list(aims)
     ordered = sorted(grouped, key=lambda key: (labels.index(key[1]), key[2], KINDS.index(key[0])))
     return [
-        {**point(f"{label}, {budget:.3g} ms", kind, grouped[kind, label, budget]), "target": label, "budget_ms": budget}
+        {
+            **point(f"{label}, {aims[label].said(budget)}", kind, grouped[kind, label, budget]),
+            "target": label,
+            f"budget_{aims[label].target.suffix}": budget,
+        }
         for kind, label, budget in ordered
     ]
 
 
 def against(points: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Any] | None:
     """What the found networks gain over one kind of control of the same target and budget, mean over those, by seed."""
-    own = {(p["target"], p["budget_ms"]): p for p in points if p["kind"] == "proxylessnas"}
+    own = {(p["target"], _budget(p)): p for p in points if p["kind"] == "proxylessnas"}
     by_seed: dict[int, list[float]] = {}
     for p in points:
-        if p["kind"] == kind and (p["target"], p["budget_ms"]) in own:
-            mine = own[p["target"], p["budget_ms"]]["accuracy"]["values"]
+        if p["kind"] == kind and (p["target"], _budget(p)) in own:
+            mine = own[p["target"], _budget(p)]["accuracy"]["values"]
             for seed, (ours, theirs) in enumerate(zip(mine, p["accuracy"]["values"])):
                 by_seed.setdefault(seed, []).append(ours - theirs)
     return figure([sum(v) / len(v) for v in by_seed.values()])
 
 
+def _budget(point: Mapping[str, Any]) -> float:
+    return float(point["budget_madds"] if "budget_madds" in point else point["budget_ms"])
+
+
 def sentence_of(points: Sequence[Mapping[str, Any]], seeds: int) -> str:
     """What the search itself was worth."""
+    cost = "number of multiply-adds" if any("budget_madds" in p for p in points) else "latency"
 
     def gained(kind: str, of: str) -> str | None:
         gain = against(points, kind)
@@ -65,8 +76,8 @@ def sentence_of(points: Sequence[Mapping[str, Any]], seeds: int) -> str:
         return f"{text} (95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}: {verdict})"
 
     parts = [
-        gained("random_architecture", "random architectures of the same latency"),
-        gained("mobilenet_v2", "MobileNetV2 within the same latency"),
+        gained("random_architecture", f"random architectures of the same {cost}"),
+        gained("mobilenet_v2", f"MobileNetV2 within the same {cost}"),
     ]
     known = [part for part in parts if part]
     if not known:
@@ -132,11 +143,12 @@ def result_of(
     tables = [
         {
             "target": aim.target.label,
-            "published": aim.table is None,
+            "published": aim.table is None and aim.target.unit == "ms",
+            "unit": aim.target.unit,
             "batch": aim.target.batch,
             "fingerprint": {} if aim.table is None else dict(aim.table.fingerprint),
-            "budgets_ms": list(aim.budgets),
-            "reference_ms": aim.reference,
+            f"budgets_{aim.target.suffix}": list(aim.budgets),
+            f"reference_{aim.target.suffix}": aim.reference,
             "fidelity": None if aim.table is None else aim.table.fidelity.to_json(),
         }
         for aim in aims
@@ -157,7 +169,7 @@ def result_of(
 
 
 def alarms_of(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Found networks that, measured again, took longer than their budget."""
+    """Found networks that, measured again, took longer than their budget; those that are counted cannot."""
     found = []
     for p in points:
         over = p.get("over_budget")

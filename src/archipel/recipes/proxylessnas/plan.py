@@ -22,8 +22,8 @@ class Plan:
     study: Study
     aims: Sequence[Aim]
     widths: Mapping[tuple[str, int], tuple[float, float]]
-    """(target's label, budget's place) → the width of MobileNetV2 that is trained for it, and its milliseconds an image
-    in the time of the target's table."""
+    """(target's label, budget's place) → the width of MobileNetV2 that is trained for it, and its cost, milliseconds in
+    the time of the target's table."""
     seeds: int
 
     @property
@@ -94,7 +94,7 @@ class Plan:
         return [self._training(aim, budget, seed, "proxylessnas") for budget in range(len(aim.budgets))]
 
     def _training(self, aim: Aim, budget: int, seed: int, kind: str, width: float | None = None) -> Job:
-        name = f"{kind.replace('_', ' ')} for {aim.target.label} at {aim.budgets[budget]:.3g} ms, seed {seed}"
+        name = f"{kind.replace('_', ' ')} for {aim.target.label} at {aim.said(aim.budgets[budget])}, seed {seed}"
         return Job(
             name, partial(self._retrain, aim, budget, seed, kind, width), float(self.study.settings.retraining.epochs)
         )

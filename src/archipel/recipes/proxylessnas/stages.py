@@ -60,15 +60,14 @@ class Study(study.Study):
 
 @dataclass(frozen=True)
 class Aim:
-    """A target with what architectures cost there, and the budgets networks are derived for."""
+    """A target with what architectures cost there, and the budgets networks are derived for, in its unit."""
 
     target: Target
     table: LatencyTable | None
-    """None: published."""
+    """None: published, or counted."""
     cost: AdditiveCost
-    """Milliseconds an image."""
     budgets: tuple[float, ...]
-    """Milliseconds an image, ascending."""
+    """Ascending."""
     level: float
     """Budgets hold for the upper end of the interval at this level."""
 
@@ -82,9 +81,13 @@ class Aim:
         """The upper end of the interval: below a budget there means below it when measured."""
         return self.cost.upper(self.level)
 
+    def said(self, budget: float) -> str:
+        """A budget with its unit, for a person."""
+        return f"{budget:.3g} ms" if self.target.unit == "ms" else f"{budget / 1e6:.3g} M MAdds"
 
-def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked_ms: tuple[float, ...]) -> tuple[float, ...]:
-    """Budgets in milliseconds an image: those asked for, or shares of the space's own range.
+
+def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked: tuple[float, ...]) -> tuple[float, ...]:
+    """Budgets in the cost's unit: those asked for, or shares of the space's own range.
 
     Args:
         cost: the upper end of the interval, which is what has to fit.
@@ -93,14 +96,14 @@ def budgets_of(cost: AdditiveCost, shares: tuple[float, ...], asked_ms: tuple[fl
         OptionError: one is below the cheapest architecture.
     """
     low, high = cost.of(cost.cheapest()), cost.of(cost.dearest())
-    if asked_ms:
-        for budget in asked_ms:
+    if asked:
+        for budget in asked:
             if budget < low:
                 raise OptionError(
-                    f"budget {budget:g} ms is below the cheapest architecture on '{cost.name}', {low:.3g} ms an image "
-                    f"with its interval; give at least {low * 1.001:.3g}"
+                    f"budget {budget:g} {cost.unit} is below the cheapest architecture on '{cost.name}', {low:.4g} "
+                    f"{cost.unit} an image with its interval; give at least {low * 1.001:.4g}"
                 )
-        return tuple(sorted(asked_ms))
+        return tuple(sorted(asked))
     return tuple(sorted(low + share * (high - low) for share in shares))
 
 
@@ -152,7 +155,7 @@ def warm_up(study: Study, seed: int) -> MetaGraph:
 def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any]:
     """The joint search for one target: its rows, probabilities, and the networks of every budget."""
     stage = search_name(aim, seed)
-    settings = study.settings
+    settings, unit = study.settings, aim.target.suffix
 
     def work() -> dict[str, Any]:
         own = study.on_device(MetaGraph(study.space))
@@ -191,7 +194,7 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
             pool = candidates(sure, budget, probabilities, settings.derivation.candidates, chance)
             pool = list(dict.fromkeys(pool)) or [likeliest.architecture]
             with study.progress.bar(
-                f"networks of {budget:.3g} ms for {aim.target.label}, seed {seed}", len(pool)
+                f"networks of {aim.said(budget)} for {aim.target.label}, seed {seed}", len(pool)
             ) as bar:
                 scores = {}
                 for architecture in pool:
@@ -201,17 +204,17 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
             low, high = aim.cost.interval(found, aim.level)
             derived.append(
                 {
-                    "budget_ms": budget,
+                    f"budget_{unit}": budget,
                     "architecture": found.to_json(),
-                    "table_ms": aim.cost.of(found),
-                    "low_ms": low,
-                    "high_ms": high,
+                    f"table_{unit}": aim.cost.of(found),
+                    f"low_{unit}": low,
+                    f"high_{unit}": high,
                     "log_probability": float(gates.log_prob(found).detach()),
                     "inherited_accuracy": scores[found],
                     "candidates": len(pool),
                     "likeliest": {
                         "architecture": likeliest.architecture.to_json(),
-                        "table_ms": aim.cost.of(likeliest.architecture),
+                        f"table_{unit}": aim.cost.of(likeliest.architecture),
                         "log_probability": likeliest.log_probability,
                         "exact": likeliest.is_exact,
                     },
@@ -228,7 +231,7 @@ def search(study: Study, aim: Aim, graph: MetaGraph, seed: int) -> dict[str, Any
             "rows": rows,
             "probabilities": {name: p.tolist() for name, p in probabilities.items()},
             "derived": derived,
-            "argmax": {"architecture": decided.architecture.to_json(), "table_ms": decided.cost},
+            "argmax": {"architecture": decided.architecture.to_json(), f"table_{unit}": decided.cost},
             "pareto": [[float(front.costs[i]), float(front.log_probabilities[i])] for i in places],
             "pareto_size": len(front),
         }
@@ -268,10 +271,10 @@ def slug(text: str) -> str:
 
 def retrain(study: Study, aim: Aim, budget: int, seed: int, kind: str, width: float | None = None) -> dict[str, Any]:
     """Train one network of a budget from scratch: `proxylessnas` (found), `random_architecture` or `mobilenet_v2`."""
-    stage = final_name(kind, aim, budget, seed).removeprefix("final-")
+    stage, unit = final_name(kind, aim, budget, seed).removeprefix("final-"), aim.target.suffix
 
     def work() -> dict[str, Any]:
-        row: dict[str, Any] = {"target": aim.target.label, "budget_ms": aim.budgets[budget]}
+        row: dict[str, Any] = {"target": aim.target.label, f"budget_{unit}": aim.budgets[budget]}
         torch.manual_seed(study.seed_of(stage, "weights"))
         if kind == "mobilenet_v2":
             assert width is not None
@@ -279,8 +282,8 @@ def retrain(study: Study, aim: Aim, budget: int, seed: int, kind: str, width: fl
         else:
             architecture = _architecture(study, aim, budget, seed, kind)
             network = study.on_device(study.space.build(architecture))
-            row |= {"architecture": architecture.to_json(), "table_ms": aim.cost.of(architecture)}
-        title = f"{kind.replace('_', ' ')} for {aim.target.label} at {aim.budgets[budget]:.3g} ms, seed {seed}"
+            row |= {"architecture": architecture.to_json(), f"table_{unit}": aim.cost.of(architecture)}
+        title = f"{kind.replace('_', ' ')} for {aim.target.label} at {aim.said(aim.budgets[budget])}, seed {seed}"
         study.train_plain(network, study.settings.retraining, title=title, stage=stage)
         study.folder.checkpoint(final_name(kind, aim, budget, seed)).save({"network": network}, {})
         val = evaluate(network, study.task, "val", device=study.device.torch_device)
@@ -309,7 +312,7 @@ def mobilenet_for(task: Classification, space: Space, width: float) -> Space:
 
 
 def mobilenets(study: Study, aim: Aim) -> dict[str, float]:
-    """Width → milliseconds an image on a target, of MobileNetV2 at every width of the settings; empty where a published
+    """Width → what MobileNetV2 of that width costs on a target, for all widths of the settings; empty where a published
     table does not know its layers."""
     widths = study.settings.baselines.mobilenet
     if aim.table is None:

@@ -1,13 +1,14 @@
-"""What networks are searched for: devices that are measured here, and published tables of those that are elsewhere."""
+"""What networks are searched for: devices that are measured here, published tables of those that are elsewhere, or few
+multiply-adds, wherever that is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from archipel.cost import Device, LatencyTable, TableSettings, build
+from archipel.cost import Device, LatencyTable, TableSettings, build, complexity_cost
 from archipel.cost.additive import AdditiveCost, latency_cost
 from archipel.cost.published import published_cost
 from archipel.errors import OptionError, TableError
@@ -15,12 +16,12 @@ from archipel.progress import Progress
 from archipel.recipes import job
 from archipel.space import Space
 
-__all__ = ["Target", "open_targets", "table_for"]
+__all__ = ["COUNTED", "Target", "open_targets", "table_for"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One device at one batch size."""
+    """One device at one batch size, or what is counted instead of timed."""
 
     name: str
     """As it was asked for: `cpu`, `onnxruntime@32`, `tables/fbnet.json:pixel3`."""
@@ -30,6 +31,13 @@ class Target:
     """None: a published table stands for it, and nothing can be measured."""
     given: LatencyTable | None = None
     """Measured before."""
+    unit: Literal["ms", "MAdds"] = "ms"
+    """Of its costs and budgets, each of one image."""
+
+    @property
+    def suffix(self) -> str:
+        """The unit in the names of figures: `budget_ms`, `budget_madds`."""
+        return self.unit.lower()
 
     @property
     def label(self) -> str:
@@ -38,15 +46,21 @@ class Target:
         return plain.removesuffix("@1")
 
     def cost(self, space: Space, table: LatencyTable | None, input_shape: tuple[int, int, int]) -> AdditiveCost:
-        """Milliseconds an image.
+        """In `unit`, of one image.
 
         Args:
             table: of a device that is measured.
         """
+        if self.unit == "MAdds":
+            return complexity_cost(space, "madds", input_shape)
         if table is None:
             return published_cost(space, self.name, input_shape)
         whole = latency_cost(table)
         return replace(whole, base=whole.base / self.batch, columns=whole.columns / self.batch)
+
+
+COUNTED = Target("madds", 1, unit="MAdds")
+"""Multiply-adds, on no device in particular."""
 
 
 def open_targets(
