@@ -1,15 +1,19 @@
 """What AutoSpace's fitness is worth, and each of its parts: minutes to hours, by the data and the number of seeds.
 
-    python benchmarks/autospace.py fidelity [--data DIR] [--cells 12] [--visits 7] [--epochs 6]
-    python benchmarks/autospace.py ablations [--data DIR] [--seeds 5] [--networks 8] [--epochs 6]
+    python benchmarks/autospace.py fidelity [--data DIR] [--seeds 5] [--cells 12] [--visits 7] [--epochs 6]
+    python benchmarks/autospace.py ablations [--data DIR] [--seeds 5] [--networks 4] [--epochs 6]
     python benchmarks/autospace.py step [--data DIR] [--rounds 40]
 
-`fidelity`: Kendall's τ of the fitness with what networks of one cell each reach alone, over all cells and over the
-better half, with 95 % bootstrap intervals; beside it τ of multiply-adds, and of two trainings of the same networks.
-`ablations`: spaces evolved with each use of the reference left out, with other weights and another sum, and random ones
-of the same size, judged by random networks of each, trained alike. Every number is over all seeds. `step`: a weighted
-sum of K cells, forward and backward, against the same K cells one after the other: lower deciles of CPU time over
-interleaved rounds.
+`fidelity`: how far the fitness of random cells agrees with what networks of one cell each reach alone, trained twice:
+Kendall's τ over all cells and over the better half, and at equal cost (Kendall's partial τ, multiply-adds held fixed);
+by each way of judging, beside what counting multiply-adds says and what the second training says of the first. Every
+seed has cells of its own, and figures are means over seeds with 95 % t-intervals. `ablations`: spaces evolved with each
+use of the reference left out, with other weights, sums and verdicts, and random ones of the same size, judged by random
+networks of each, trained alike; figures over seeds, and differences to the evolution as it is by seed. `step`: a
+weighted sum of K cells, forward and backward, against the same K cells one after the other: lower deciles of CPU time
+over interleaved rounds.
+
+With `--out` what was done is kept, and gone on with.
 """
 
 from __future__ import annotations
@@ -27,10 +31,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from archipel.cost import Device, kendall_tau
 from archipel.evolve.dense import Frame, mixed
 from archipel.evolve.gradient import GradientScorer
+from archipel.evolve.paths import PathScorer
 from archipel.evolve.population import Member
 from archipel.evolve.search import References
 from archipel.recipes import autospace
@@ -42,67 +48,141 @@ from archipel.recipes.space_compare.settings import Sampling, Training
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation, evaluate, train
+from archipel.sharing.penalty import make_penalty
 from archipel.space import Space
 from archipel.spaces.cell import Cell, reference
 from archipel.spaces.cell_block import CellBlock
-from archipel.spaces.evolved import CellSpace, Kept, load_space
+from archipel.spaces.evolved import Backbone, CellSpace, Kept, load_space
 from archipel.tasks import Classification, load
 
-RESAMPLES = 2000
+JUDGED: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "penalty on cost": {"penalised": True},
+    "α rests longer": {"resting": 2 / 3},
+    "fresh weights": {"weights": "fresh"},
+    "bank": {"weights": "bank"},
+    "single paths": {"by": "paths"},
+    "single paths, bank": {"by": "paths", "weights": "bank"},
+}
+"""Ways of judging: changes to the settings."""
+EARLY = (1, 2)
+"""Verdicts after which the fitness of the first way is read as well."""
 
 
-def interval(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Kendall's τ with its 95 % bootstrap interval over cells."""
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(first), size=len(first)) for _ in range(RESAMPLES)]
-    taus = [t for rows in drawn if np.isfinite(t := kendall_tau(first[rows], second[rows]))]
-    low, high = np.percentile(taus or [np.nan], [2.5, 97.5])
-    return {"tau": kendall_tau(first, second), "low": float(low), "high": float(high)}
+def fidelity(
+    task: Classification, settings: Settings, cells: int, visits: int, epochs: int, seeds: int, out: Path
+) -> dict[str, Any]:
+    """Row's name → figure's name → its mean over seeds with the interval."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for seed in range(seeds):
+        work = partial(_fidelity, task, settings, cells, visits, epochs, seed)
+        for name, figures in once(out / f"fidelity-{seed}.json", work).items():
+            for key, value in figures.items():
+                found.setdefault(name, {}).setdefault(key, []).append(value)
+    return {name: {key: figure(values) for key, values in figures.items()} for name, figures in found.items()}
 
 
-def fidelity(task: Classification, settings: Settings, cells: int, visits: int, epochs: int) -> dict[str, Any]:
-    """Random cells, each in all blocks, judged side by side and alone."""
+def once(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file holds, written now where it is not there."""
+    if not path.is_file():
+        content = json.dumps(work(), indent=1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    held: dict[str, Any] = json.loads(path.read_text())
+    return held
+
+
+def _fidelity(
+    task: Classification, settings: Settings, cells: int, visits: int, epochs: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """Of one draw of random cells, each in all blocks, judged side by side and alone."""
     size = task.spec.input_shape[1]
     backbone = autospace.backbone_of(settings, size)
     places = backbone.placements(size, settings.network.expand)
-    rng = random.Random(0)
+    rng = random.Random(seed)
     most = [settings.network.cap * reference().madds(at) for at in places]
     found: list[Cell] = []
     while len(found) < cells:
-        found.append(
-            settings.cells.sample(
-                rng,
-                lambda cell: (
-                    cell.canonical not in {c.canonical for c in found}
-                    and all(cell.madds(at) <= cap for at, cap in zip(places, most))
-                ),
-            )
-        )
-    torch.manual_seed(0)
-    frame = Frame(backbone, classes=len(task.spec.classes), channels=task.spec.input_shape[0])
-    scorer = GradientScorer(frame, places, task, settings.judging, seed=0)
-    layers = [[Member(reference(), 0), *(Member(cell, i) for i, cell in enumerate(found, 1))] for _ in places]
-    others = settings.evolution.active - 1
-    for turn in range(visits * -(-cells // others)):
+        known = {cell.canonical for cell in found}
+
+        def admits(cell: Cell, known: set[Any] = known) -> bool:
+            return cell.canonical not in known and all(cell.madds(at) <= cap for at, cap in zip(places, most))
+
+        found.append(settings.cells.sample(rng, admits))
+    alone = [[trained(task, backbone, cell, settings, epochs, 2 * seed + turn) for cell in found] for turn in (0, 1)]
+    first, second = map(np.array, alone)
+    truth, costs = (first + second) / 2, np.array([float(sum(cell.madds(at) for at in places)) for cell in found])
+    best = np.argsort(-truth, kind="stable")[: max(3, cells // 2)]
+
+    def agrees(score: np.ndarray) -> dict[str, float]:
+        return {
+            "all": kendall_tau(score, truth),
+            "better half": kendall_tau(score[best], truth[best]),
+            "at equal cost": partial_tau(score, truth, costs),
+        }
+
+    rows = {"multiply-adds": {**agrees(costs), "at equal cost": float("nan")}}
+    rows["a second training"] = {
+        "all": kendall_tau(first, second),
+        "better half": kendall_tau(first[best], second[best]),
+        "at equal cost": partial_tau(first, second, costs),
+    }
+    for name, changes in JUDGED.items():
+        scores = judged(task, settings, backbone, found, visits, seed, changes)
+        if name == "as it is":
+            rows |= {f"{count} verdict{'s' * (count > 1)}": agrees(scores[count]) for count in EARLY if count < visits}
+        rows[f"{visits} verdicts" if not changes else name] = agrees(scores[visits])
+    return rows
+
+
+def judged(
+    task: Classification,
+    settings: Settings,
+    backbone: Backbone,
+    found: Sequence[Cell],
+    visits: int,
+    seed: int,
+    changes: dict[str, Any],
+) -> dict[int, np.ndarray]:
+    """Number of verdicts → fitness `[cells]`, summed over blocks; everybody is judged equally often."""
+    changes = dict(changes)
+    places = backbone.placements(task.spec.input_shape[1], settings.network.expand)
+    channels, classes = task.spec.input_shape[0], len(task.spec.classes)
+    fixed = backbone.madds(task.spec.input_shape[1], classes=classes, channels=channels)
+    whole = fixed + sum(reference().madds(at) for at in places)
+    penalty = make_penalty(settings.penalty, whole) if changes.pop("penalised", False) else None
+    own = replace(settings.judging, **changes)
+    torch.manual_seed(seed)
+    frame = Frame(backbone, classes=classes, channels=channels)
+    judge = PathScorer if own.by == "paths" else GradientScorer
+    scorer = judge(frame, places, task, own, penalty=penalty, fixed_madds=fixed, seed=seed)
+    layers = [[Member(reference(), 0), *(Member(cell, i, parent=0) for i, cell in enumerate(found, 1))] for _ in places]
+    others, rng = settings.evolution.active - 1, random.Random(seed)
+    read: dict[int, dict[tuple[int, int], float]] = {}
+    while any(member.visits < visits for members in layers for member in members[1:]):
         drawn = [sorted(members[1:], key=lambda m: (m.visits, rng.random()))[:others] for members in layers]
+        turn = layers[0][0].visits
         scores, _ = scorer.score(turn, [[*few, members[0]] for few, members in zip(drawn, layers)])
-        for few, values in zip(drawn, scores):
+        for block, (few, values) in enumerate(zip(drawn, scores)):
+            layers[block][0].visits += 1
             for member, value in zip(few, values):
                 member.judge(value - values[-1], settings.evolution.momentum)
-    fitness = np.array([sum(members[i].fitness or 0.0 for members in layers) for i in range(1, cells + 1)])
-    alone = np.array([[trained(task, backbone, cell, settings, epochs, seed) for cell in found] for seed in (0, 1)])
-    costs = np.array([float(sum(cell.madds(at) for at in places)) for cell in found])
-    truth = alone.mean(0)
-    best = np.argsort(-truth)[: max(2, cells // 2)]
+                read.setdefault(member.visits, {})[block, member.number] = member.fitness or 0.0
     return {
-        "cells": [str(cell) for cell in found], "fitness": fitness.tolist(), "accuracy": alone.tolist(),
-        "fitness_all": interval(fitness, truth), "fitness_better_half": interval(fitness[best], truth[best]),
-        "madds_all": interval(costs, truth), "madds_better_half": interval(costs[best], truth[best]),
-        "two_seeds": interval(alone[0], alone[1]),
-    }  # fmt: skip
+        count: np.array([sum(at[block, i] for block in range(len(places))) for i in range(1, len(found) + 1)])
+        for count, at in read.items()
+        if count <= visits
+    }
 
 
-def trained(task: Classification, backbone: Any, cell: Cell, settings: Settings, epochs: int, seed: int) -> float:
+def partial_tau(first: np.ndarray, second: np.ndarray, held: np.ndarray) -> float:
+    """Kendall's partial τ: how far two orders agree beyond what a third explains (Kendall, Biometrika 32, 1942)."""
+    both, one, other = kendall_tau(first, second), kendall_tau(first, held), kendall_tau(second, held)
+    rest = (1 - one**2) * (1 - other**2)
+    return (both - one * other) / rest**0.5 if rest > 0 else float("nan")
+
+
+def trained(task: Classification, backbone: Backbone, cell: Cell, settings: Settings, epochs: int, seed: int) -> float:
     """Validation accuracy of the network that has this cell in every block."""
     kept = ((Kept(cell, settings.network.expand),),) * len(backbone.blocks)
     space = task.space(CellSpace(backbone, kept, zero=False, attention=settings.cells.mix).function)
@@ -124,8 +204,8 @@ def step(task: Classification, settings: Settings, rounds: int) -> dict[str, Any
         x = torch.randn(settings.judging.batch, at.c_in, at.side, at.side, requires_grad=True)
         weights = torch.full((len(cells),), 1 / len(cells), requires_grad=True)
         runs: list[Callable[[], Any]] = [
-            lambda x=x, cells=cells, weights=weights: mixed(x, cells, weights).sum().backward(),
-            *(lambda x=x, cell=cell: cell(x).sum().backward() for cell in cells),
+            partial(_backward, lambda x, cells=cells, weights=weights: mixed(x, cells, weights), x),
+            *(partial(_backward, cell, x) for cell in cells),
         ]
         times: list[list[float]] = [[] for _ in runs]
         for _ in range(rounds):
@@ -137,6 +217,10 @@ def step(task: Classification, settings: Settings, rounds: int) -> dict[str, Any
         rows[f"b{number}"] = {"together": together, "alone": sum(alone), "ratio": together / sum(alone)}
     total = {key: sum(row[key] for row in rows.values()) for key in ("together", "alone")}
     return {**rows, "all": {**total, "ratio": total["together"] / total["alone"]}}
+
+
+def _backward(compute: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    compute(x).sum().backward()
 
 
 def without(name: str, own: Settings) -> Settings:
@@ -152,13 +236,15 @@ ARMS: dict[str, Callable[[Settings], Settings]] = {
     "fresh weights": lambda own: replace(own, judging=replace(own.judging, weights="fresh")),
     "raw alpha": lambda own: replace(own, judging=replace(own.judging, normalisation="raw")),
     "no budget": lambda own: replace(own, network=replace(own.network, budget=None)),
+    "α rests longer": lambda own: replace(own, judging=replace(own.judging, resting=2 / 3)),
+    "single paths": lambda own: replace(own, judging=replace(own.judging, by="paths")),
 }
 
 
 def ablations(
     task: Classification, settings: Settings, seeds: int, networks: int, epochs: int, out: Path, arms: Sequence[str]
 ) -> dict[str, Any]:
-    """Mean error of random networks of each arm's spaces, seed by seed; random spaces are those of `as it is`."""
+    """Mean error of random networks of each arm's spaces, over seeds; random spaces are those of `as it is`."""
     device, progress = Device("cpu", 1), Terminal(quiet=True)
     spaces: dict[str, list[Space]] = {}
     for name in arms:
@@ -176,17 +262,22 @@ def ablations(
     with folder:
         rows = compare_spaces(folder, task, device, entries, comparing, progress=progress)["spaces"]
     by_name = {row["name"]: row for row in rows}
-    return {
-        name: {key: figure([value(by_name[f"{name} {i}"]) for i in range(len(found))]) for key, value in _READ.items()}
+    figures = {
+        name: {key: [value(by_name[f"{name} {i}"]) for i in range(len(found))] for key, value in _READ.items()}
         for name, found in spaces.items()
     }
+    plain = figures.get("as it is", {}).get("mean error")
+    for name, own in figures.items():
+        if plain is not None and name != "as it is":
+            own["mean error, less that of as it is"] = [a - b for a, b in zip(own["mean error"], plain)]
+    return {name: {key: figure(values) for key, values in own.items()} for name, own in figures.items()}
 
 
 _READ: dict[str, Callable[[dict[str, Any]], float]] = {
     "mean error": lambda row: row["mean"]["mean"],
     "least error": lambda row: row["least"],
     "error at equal cost": lambda row: float("nan") if row["mean_equalised"] is None else row["mean_equalised"],
-    "million MAdds": lambda row: row["madds"] / 1e6,
+    "million MAdds": lambda row: row["cost"] / 1e6,
 }
 
 
@@ -198,7 +289,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=12)
     parser.add_argument("--visits", type=int, default=7)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--networks", type=int, default=8)
+    parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--rounds", type=int, default=40)
@@ -211,28 +302,28 @@ def main() -> None:
     settings = PRESETS[preset_for(given.data)]
     if given.iterations is not None:
         settings = replace(settings, evolution=replace(settings.evolution, iterations=given.iterations))
-    if given.what == "fidelity":
-        found = fidelity(task, settings, given.cells, given.visits, given.epochs)
-        rows = [[key, *(f"{found[key][part]:.2f}" for part in ("tau", "low", "high"))] for key in found if "_" in key]
-        head = ["scores against accuracy alone", "τ", "low", "high"]
-    elif given.what == "step":
-        found = step(task, settings, given.rounds)
-        head = ["block", "in a sum, ms", "alone, ms", "ratio"]
-        rows = [[name, *(f"{value:.2f}" for value in row.values())] for name, row in found.items()]
-    else:
-        with tempfile.TemporaryDirectory() as kept:
-            out = given.out or Path(kept)
-            found = ablations(task, settings, given.seeds, given.networks, given.epochs, out, given.arms)
-        head = ["arm", *_READ]
-        rows = [[name, *(_spelt(value) for value in figures.values())] for name, figures in found.items()]
+    with tempfile.TemporaryDirectory() as kept:
+        out = given.out or Path(kept)
+        if given.what == "fidelity":
+            asked = (given.cells, given.visits, given.epochs, given.seeds, out)
+            found, first = fidelity(task, settings, *asked), "score against accuracy alone, τ"
+        elif given.what == "step":
+            found, first = step(task, settings, given.rounds), "block"
+        else:
+            asked = (given.seeds, given.networks, given.epochs, out, given.arms)
+            found, first = ablations(task, settings, *asked), "arm"
+    head = list(dict.fromkeys(key for figures in found.values() for key in figures))
+    rows = [[name, *(_spelt(figures.get(key)) for key in head)] for name, figures in found.items()]
     if given.json:
         print(json.dumps(found, indent=1))
     else:
-        table(f"AutoSpace on {task.spec.name}", head, rows)
+        table(f"AutoSpace on {task.spec.name}", [first, *head], rows)
 
 
-def _spelt(value: dict[str, Any] | None) -> str | None:
-    return None if value is None else f"{value['mean']:.3f} ± {(value['high'] - value['low']) / 2:.3f}"
+def _spelt(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None if value is None else f"{value:.2f}"
+    return f"{value['mean']:.3f} ± {(value['high'] - value['low']) / 2:.3f}"
 
 
 if __name__ == "__main__":

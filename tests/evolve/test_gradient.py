@@ -14,6 +14,7 @@ from archipel.errors import OptionError
 from archipel.evolve.dense import Frame, inherit, mixed
 from archipel.evolve.genes import CellGenes
 from archipel.evolve.gradient import GradientScorer, Judging, expected_madds, positive_shares, shares
+from archipel.evolve.paths import PathScorer
 from archipel.evolve.population import Member, Population
 from archipel.evolve.search import Evolution, Outcome, evolve
 from archipel.run.checkpoint import Checkpoint
@@ -37,7 +38,8 @@ def scorer(task: Classification, frame: Frame | None = None, **changes: Any) -> 
     torch.manual_seed(0)
     settings = Judging(**{"steps": 3, "batch": 8, **changes.pop("settings", {})})
     frame = frame or Frame(BACKBONE, classes=10, channels=1)
-    return GradientScorer(frame, PLACES, task, settings, **changes)
+    kind: type[GradientScorer] = changes.pop("kind", GradientScorer)
+    return kind(frame, PLACES, task, settings, **changes)
 
 
 class TestMixture:
@@ -200,17 +202,30 @@ class PlantedFrame(Frame):
         return self.tail(total)
 
 
-def test_a_planted_cell_is_ranked_first(digits: Classification) -> None:
+@pytest.mark.parametrize("kind", [GradientScorer, PathScorer])
+def test_a_planted_cell_is_ranked_first(digits: Classification, kind: type[GradientScorer]) -> None:
     """Check 5: one cell's output says something, the others' is noise; first in 19 of 20 seeds or more."""
     first = 0
     for seed in range(20):
         torch.manual_seed(seed)
-        judge = GradientScorer(PlantedFrame(), PLACES[:1], digits, Judging(steps=24, batch=32), seed=seed)
+        judge = kind(PlantedFrame(), PLACES[:1], digits, Judging(steps=24, batch=32), seed=seed)
         place = seed % 4
         members = [Member(Cell((5 if i == place else 3, 1, 1, 1, 1, 1)), i) for i in range(4)]
         ((values,), _) = judge.score(0, [members])
         first += max(range(4), key=values.__getitem__) == place
     assert first >= 19
+
+
+@pytest.mark.parametrize(("resting", "steps"), [(0.0, 6), (1 / 3, 4), (0.5, 3), (0.99, 1)])
+def test_alpha_rests_for_its_share_of_the_steps(
+    digits: Classification, resting: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, taken, step = scorer(digits, settings={"steps": 6, "resting": resting}), [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda adam: taken.append(step(adam)))
+    members = [Member(cell, i) for i, cell in enumerate(CELLS)]
+    scores, _ = judge.score(0, [members, members])
+    assert len(taken) == steps
+    assert all(score != 0 for row in scores for score in row)
 
 
 def test_a_stronger_budget_gives_cheaper_mixtures(digits: Classification) -> None:
@@ -230,13 +245,13 @@ class TestEvolution:
     OWN = Evolution(population=4, active=3, iterations=3, keep=2, tournament=2, rescoring=3)
 
     def run(
-        self, task: Classification, weights: str = "inherit", **others: Any
+        self, task: Classification, weights: str = "inherit", by: str = "gradient", **others: Any
     ) -> tuple[Outcome[Cell], GradientScorer]:
         fixed = float(BACKBONE.madds(8, classes=10, channels=1))
         reference_madds = fixed + sum(reference().madds(at) for at in PLACES)
         judge = scorer(
             task, seed=5, fixed_madds=fixed, penalty=make_penalty(PenaltySettings("budget"), reference_madds),
-            settings={"weights": weights},
+            settings={"weights": weights}, kind=PathScorer if by == "paths" else GradientScorer,
         )  # fmt: skip
         genes = CellGenes()
         caps = [3 * reference().madds(at) for at in PLACES]
@@ -253,15 +268,15 @@ class TestEvolution:
             assert all(member.genes.madds(at) <= 3 * reference().madds(at) for member in population.members)
         assert {"loss", "alpha_loss", "madds"} <= outcome.history[0].keys()
 
-    @pytest.mark.parametrize("weights", ["inherit", "bank"])
+    @pytest.mark.parametrize(("weights", "by"), [("inherit", "gradient"), ("bank", "gradient"), ("inherit", "paths")])
     def test_killed_between_iterations(
-        self, digits: Classification, tmp_path: Path, killer: Any, killed: Any, weights: str
+        self, digits: Classification, tmp_path: Path, killer: Any, killed: Any, weights: str, by: str
     ) -> None:
-        whole, _ = self.run(digits, weights)
+        whole, _ = self.run(digits, weights, by)
         hand = killer(6, Checkpoint(tmp_path / "kept"))
         with pytest.raises(killed):
-            self.run(digits, weights, progress=hand, checkpoint=hand)
-        again, _ = self.run(digits, weights, checkpoint=hand.checkpoint)
+            self.run(digits, weights, by, progress=hand, checkpoint=hand)
+        again, _ = self.run(digits, weights, by, checkpoint=hand.checkpoint)
         assert 0 < len(again.history) == len(whole.history)
         assert again.history == whole.history
         assert [[vars(m) for m in members] for members in again.kept] == [
@@ -276,6 +291,8 @@ class TestEvolution:
         ({"lr": 0.0}, "lr is 0"),
         ({"normalisation": "x"}, "give softmax, gumbel, raw"),
         ({"weights": "x"}, "give inherit, bank, fresh"),
+        ({"by": "x"}, "give gradient, paths"),
+        ({"resting": 1.0}, "resting is 1"),
     ],
 )
 def test_mistakes(changes: dict[str, Any], said: str) -> None:

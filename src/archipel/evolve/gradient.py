@@ -31,8 +31,12 @@ __all__ = ["GradientScorer", "Judging", "expected_madds", "positive_shares", "sh
 class Judging:
     """How an iteration trains and judges."""
 
+    by: Literal["gradient", "paths"] = "gradient"
+    """What a verdict is: α, learnt in a weighted sum of the active cells; or the loss of single paths through them."""
     steps: int = 8
-    """Weight steps of an iteration; in the first third α rests, then an α step follows each."""
+    """Weight steps of an iteration; when α does not rest, a step of α follows each, or single paths are judged."""
+    resting: float = 1 / 3
+    """Share of the steps in which α rests, and only weights learn: new cells have little to show before."""
     batch: int = 32
     lr: float = 0.05
     """Of the weights: SGD with momentum, which cells start anew in every iteration."""
@@ -55,10 +59,16 @@ class Judging:
         for name, least in (("steps", 2), ("batch", 2)):
             if getattr(self, name) < least:
                 raise OptionError(f"judging.{name} is {getattr(self, name)}; give {least} or more")
+        if not 0.0 <= self.resting < 1.0:
+            raise OptionError(f"judging.resting is {self.resting:g}; give a share from 0, below 1")
         for name in ("lr", "alpha_lr", "clip", "temperature"):
             if not getattr(self, name) > 0.0:
                 raise OptionError(f"judging.{name} is {getattr(self, name):g}; give a number above 0")
-        for name, known in (("normalisation", ("softmax", "gumbel", "raw")), ("weights", ("inherit", "bank", "fresh"))):
+        for name, known in (
+            ("by", ("gradient", "paths")),
+            ("normalisation", ("softmax", "gumbel", "raw")),
+            ("weights", ("inherit", "bank", "fresh")),
+        ):
             if getattr(self, name) not in known:
                 raise OptionError(f"judging.{name} is {getattr(self, name)!r}; give {', '.join(known)}")
 
@@ -157,7 +167,7 @@ class GradientScorer:
             for optimiser in (sgd, self._frame_sgd):
                 optimiser.step()
             losses.append(float(loss.detach()))
-            if step >= own.steps // 3:
+            if step >= int(own.resting * own.steps):
                 loss, mixture = self._loss(next(held_out), blocks, alphas, noise)
                 if self.penalty is not None:
                     expected = self._expected(madds, mixture)

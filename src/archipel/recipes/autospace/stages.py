@@ -15,6 +15,7 @@ from archipel.evolve.dense import Frame
 from archipel.evolve.editors import Definition, Open
 from archipel.evolve.genes import Admits
 from archipel.evolve.gradient import GradientScorer
+from archipel.evolve.paths import PathScorer
 from archipel.evolve.population import Member, Population
 from archipel.evolve.search import Outcome, evolve
 from archipel.progress import Progress
@@ -142,7 +143,8 @@ class Study(study.Study):
             penalty = make_penalty(own.penalty, own.network.budget * self.reference_madds)
         raw = own.judging.normalisation == "raw"
         frame = Frame(self.backbone, classes=len(self.task.spec.classes), channels=channels, norms=raw)
-        scorer = GradientScorer(
+        judge = PathScorer if own.judging.by == "paths" else GradientScorer
+        scorer = judge(
             self.on_device(frame),
             self.placements,
             self.task,
