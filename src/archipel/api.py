@@ -23,9 +23,10 @@ class Point:
     """One row of the frontier table. Every `Interval` has `.mean`, `.low`, `.high` (95 % over seeds) and `.values`."""
 
     name: str
-    """`A` (most accurate), `B`, … for what the search found and for cascades; a width for MobileNetV2."""
+    """`A` (most accurate), `B`, … for what the search found, early exits and cascades; the number of a static exit; a
+    width for MobileNetV2."""
     kind: str
-    """`instanas`, `static_child`, `static_union` or `dearest_child`, `random_policy`, `mobilenet_v2`, one of the
+    """`early_exit`, `static_exit`, `instanas`, `static_child`, `static_union` or `dearest_child`, `random_policy`, `mobilenet_v2`, one of the
     cascades `mobilenet_cascade` and `child_cascade`, or with all baselines `blockdrop` or `convnet_aig`."""
     accuracy: Interval | None
     """On the test images, 0 to 1."""
@@ -68,8 +69,11 @@ class Result:
     """One HTML file that opens offline."""
     points: tuple[Point, ...]
     """What the search found, then the static networks it is compared with."""
+    saved: str | None
+    """One sentence: what early exits save by the clock at equal accuracy; None where no static network is as accurate
+    as any of them, or there are none."""
     awareness: str
-    """One sentence: what giving each image an architecture of its own was worth."""
+    """What giving each image an architecture of its own was worth in accuracy."""
     alarms: tuple[str, ...]
     """What looked wrong during the search; empty when nothing did."""
 
@@ -79,12 +83,14 @@ class Result:
             folder=done.folder,
             report=done.report,
             points=tuple(Point.of(row) for row in done.result["points"]),
+            saved=done.result.get("saved"),
             awareness=done.result["awareness"]["sentence"],
             alarms=tuple(f"{alarm['kind']}: {alarm['text']}" for alarm in done.result["alarms"]),
         )
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.points), self.awareness, *self.alarms, f"Report: {self.report}"])
+        said = filter(None, (self.saved, self.awareness))
+        return "\n".join([*map(str, self.points), *said, *self.alarms, f"Report: {self.report}"])
 
 
 def run(
