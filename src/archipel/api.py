@@ -26,8 +26,9 @@ class Point:
     """`A` (most accurate), `B`, … for what the search found, early exits and cascades; the number of a static exit; a
     width for MobileNetV2."""
     kind: str
-    """`early_exit`, `static_exit`, `instanas`, `static_child`, `static_union` or `dearest_child`, `random_policy`, `mobilenet_v2`, one of the
-    cascades `mobilenet_cascade` and `child_cascade`, or with all baselines `blockdrop` or `convnet_aig`."""
+    """`early_exit`, `static_exit`, `instanas`, `static_child`, `static_union` or `dearest_child`, `random_policy`,
+    `mobilenet_v2`, one of the cascades `mobilenet_cascade` and `child_cascade`, or with all baselines `blockdrop` or
+    `convnet_aig`."""
     accuracy: Interval | None
     """On the test images, 0 to 1."""
     table_ms: Interval | None
