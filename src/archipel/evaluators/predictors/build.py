@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from archipel.errors import OptionError, SpaceError, did_you_mean
 from archipel.evaluators.predictors import trace
 from archipel.evaluators.predictors.cells import CellGraphs, CellView, EdgeCells, cells_of
@@ -21,7 +19,7 @@ from archipel.evaluators.predictors.gates import GatesOnEdge, GatesOnNode
 from archipel.evaluators.predictors.graph_features import Ways
 from archipel.evaluators.predictors.graph_networks import GCN, GIN
 from archipel.evaluators.predictors.nao import EncoderPredictorDecoder
-from archipel.evaluators.predictors.neural import Encoding, Fitting, NeuralPredictor, Perceptron
+from archipel.evaluators.predictors.neural import Encoder, Encoding, Fitting, NeuralPredictor, Perceptron
 from archipel.evaluators.predictors.predictor import Factory, Predictor
 from archipel.evaluators.predictors.sequences import LSTM, Decisions
 from archipel.space import Space
@@ -134,7 +132,7 @@ def _nodes(space: Space, input_shape: Shape) -> tuple[Encoding, int, int, bool]:
 
 
 def _graph_network(
-    network: Callable[..., nn.Module], space: Space, fitting: Fitting, input_shape: Shape, seed: int
+    network: Callable[..., Encoder], space: Space, fitting: Fitting, input_shape: Shape, seed: int
 ) -> NeuralPredictor:
     encoding, kinds, sizes, _ = _nodes(space, input_shape)
     return NeuralPredictor(encoding, lambda: network(kinds, sizes=sizes), fitting, seed=seed)

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archipel.evaluators.predictors.neural import Encoder
+
 __all__ = ["GatesOnEdge", "GatesOnNode"]
 
 
-class GatesOnEdge(nn.Module):
+class GatesOnEdge(Encoder):
     """N_j ← N_j W_x + Σ_i m_ij ⊙ (N_i W_x), m_ij = σ(EMB(op_ij) W_o), 0 where there is no operation.
 
     Between layers ReLU; the code is the last node's vector, those of several cells side by side. Node 0 starts from a
@@ -66,7 +68,7 @@ class GatesOnEdge(nn.Module):
         return x[:, -1].view(batch, -1)
 
 
-class GatesOnNode(nn.Module):
+class GatesOnNode(Encoder):
     """N ← σ(EMB(op) W_o) ⊙ (Ã N W_x) + N W_x, where Ã holds what reaches each node.
 
     Args:

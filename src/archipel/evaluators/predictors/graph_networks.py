@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archipel.evaluators.predictors.neural import Encoder
+
 __all__ = ["GCN", "GIN"]
 
 
@@ -28,7 +30,7 @@ def _mean(x: Tensor, there: Tensor) -> Tensor:
     return (x * there).sum(1) / there.sum(1)
 
 
-class GIN(nn.Module):
+class GIN(Encoder):
     """h_v ← MLP((1 + ε) h_v + Σ_{u→v} h_u), then the mean over nodes (Xu et al., ICLR 2019).
 
     Three layers of width 32 with two-layer MLPs are NPENAS' predictor (Wei et al., arXiv 2003.12857). Its batch norm
@@ -60,7 +62,7 @@ class GIN(nn.Module):
         return _mean(x, there)
 
 
-class GCN(nn.Module):
+class GCN(Encoder):
     """h ← ½ ReLU(Â h W⁺) + ½ ReLU(Âᵀ h W⁻) with rows of Â of sum 1, self included; then the mean over nodes.
 
     Along the flow and against it: Wen et al., Neural predictor for neural architecture search, ECCV 2020.

@@ -19,10 +19,18 @@ from archipel.evaluators.predictors.losses import Loss, PairwiseHinge
 from archipel.evaluators.predictors.predictor import check_scores
 from archipel.evaluators.predictors.scale import NormalScores, Scale
 
-__all__ = ["Encoding", "Fitting", "NeuralPredictor", "Perceptron", "mlp"]
+__all__ = ["Encoder", "Encoding", "Fitting", "NeuralPredictor", "Perceptron", "mlp"]
 
 Encoding: TypeAlias = Callable[[Sequence[Architecture]], tuple[Tensor, ...]]
 """What an encoder takes, each `[N, …]`."""
+
+
+class Encoder(nn.Module):
+    """What an encoder is: the tensors of an encoding → `[N, C]`."""
+
+    width: int
+    """C."""
+
 
 _CHUNK = 1024
 """Architectures that are judged at once."""
@@ -55,14 +63,14 @@ class NeuralPredictor:
 
     Args:
         encoding: architectures → tensors.
-        encoder: makes a fresh module: those tensors → `[N, C]`, with `width` C.
+        encoder: makes a fresh one.
         features: standardised and put beside the code, before the head.
     """
 
     def __init__(
         self,
         encoding: Encoding,
-        encoder: Callable[[], nn.Module],
+        encoder: Callable[[], Encoder],
         fitting: Fitting | None = None,
         *,
         features: Features | None = None,
@@ -98,16 +106,18 @@ class NeuralPredictor:
 class _Scored(nn.Module):
     """score = a · head([code, standardised features]) + b."""
 
-    def __init__(self, encoder: nn.Module, features: Tensor | None, fitting: Fitting) -> None:
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, encoder: Encoder, features: Tensor | None, fitting: Fitting) -> None:
         super().__init__()
         self.encoder, self.beside = encoder, features is not None
-        code = int(encoder.width)
         mean, spread = torch.zeros(0), torch.ones(0)
         if features is not None:
             mean, spread = features.mean(0), features.std(0, correction=0)
         self.register_buffer("mean", mean)
         self.register_buffer("spread", torch.where(spread > 0, spread, 1.0))
-        self.head = mlp(code + len(mean), (*fitting.hidden, 1), dropout=fitting.dropout)
+        self.head = mlp(encoder.width + len(mean), (*fitting.hidden, 1), dropout=fitting.dropout)
         self.slope, self.offset = 1.0, 0.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -147,7 +157,7 @@ def _train(network: _Scored, inputs: tuple[Tensor, ...], targets: Tensor, fittin
             optimiser.step()
 
 
-class Perceptron(nn.Module):
+class Perceptron(Encoder):
     """Linear layers with ReLU, over features."""
 
     def __init__(self, features: int, widths: Sequence[int]) -> None:

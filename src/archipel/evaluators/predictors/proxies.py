@@ -117,7 +117,7 @@ def synflow(network: nn.Module, probe: Probe) -> float:
             flow = network(ones).sum()
             heavy = [weight for weight in weights if weight.dim() > 1]
             gradients = torch.autograd.grad(flow, heavy, allow_unused=True) if flow.requires_grad else ()
-        total = sum(float((w * g).sum()) for w, g in zip(heavy, gradients) if g is not None)
+        total = sum(float((w.detach() * g).sum()) for w, g in zip(heavy, gradients) if g is not None)
     finally:
         network.to(types[0] if types else torch.float32)
         with torch.no_grad():
@@ -201,15 +201,15 @@ def _mode(network: nn.Module, *, training: bool) -> Iterator[None]:
         for part, was in before:
             part.training = was
         with torch.no_grad():
-            for buffer, was in statistics:
-                buffer.copy_(was)
+            for buffer, saved in statistics:
+                buffer.copy_(saved)
 
 
 @contextmanager
 def _without_batch_norm(network: nn.Module) -> Iterator[None]:
     norms = [part for part in network.modules() if isinstance(part, _BatchNorm)]
     for part in norms:
-        part.forward = _same  # type: ignore[method-assign]
+        part.forward = _same  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:

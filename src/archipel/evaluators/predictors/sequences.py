@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.choice import Choice, members
+from archipel.evaluators.predictors.neural import Encoder
 from archipel.space import Space
 
 __all__ = ["LSTM", "Decisions", "Slot"]
@@ -108,7 +109,7 @@ def _slots(space: Space) -> Iterator[Slot]:
             yield from (Slot(choice, i, range(start, start + len(choice.options))) for i in range(count))
 
 
-class LSTM(nn.Module):
+class LSTM(Encoder):
     """The last output of an LSTM over embedded decisions (PNAS: embedding 100, 100 units).
 
     Args:
