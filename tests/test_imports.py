@@ -22,7 +22,7 @@ FLOORS = [
     {"choose"},
     {"space"},
     {"metagraph", "gating", "staging", "routes", "rows", "cost", "tasks", "spaces", "nn"},
-    {"instance", "evolve", "strategies", "evaluators", "sharing"},
+    {"instance", "evolve", "trials", "strategies", "evaluators", "sharing"},
     {"recipes"},
     {"api", "cli"},
 ]

@@ -323,12 +323,12 @@ class Space:
             ArchitectureError: the space has one architecture only.
         """
         architecture = self.canonical(architecture)
-        moves = [(c, list(c.alternatives(architecture[c.name]))) for c in self.active(architecture)]
-        moves = [(choice, values) for choice, values in moves if values]
-        if not moves:
+        near = [c for c in self.active(architecture) if next(c.alternatives(architecture[c.name]), None) is not None]
+        if not near:
             raise ArchitectureError(f"space '{self.name}' has no other architecture to mutate to")
-        choice, values = rng.choice(moves)
-        return self._completed({**architecture, choice.name: rng.choice(values)}, rng)
+        choice = rng.choice(near)
+        value = rng.choice(list(choice.alternatives(architecture[choice.name])))
+        return self._completed({**architecture, choice.name: value}, rng)
 
     def crossover(self, first: Architecture, second: Architecture, rng: random.Random) -> Architecture:
         """Each active choice from either parent with equal chance; what neither has is drawn uniformly."""

@@ -129,6 +129,10 @@ def _shown(method: str | None) -> Callable[[Mapping[str, Any]], None]:
         from archipel.cli.evolve import show_spaces
 
         return show_spaces
+    if method == "bench":
+        from archipel.cli.bench import show_bench
+
+        return show_bench
     if method == "space_compare":
         from archipel.cli.space import show_comparison
 

@@ -2,6 +2,7 @@
 
 from archipel.evaluators.evaluator import SECONDS, Evaluator, Metrics, Objective, scores_of
 from archipel.evaluators.tabular import BENCHMARKS, Tabular, nasbench201, nasbench201_devices, nasbench_macro
+from archipel.evaluators.training import Trained
 
 __all__ = [
     "BENCHMARKS",
@@ -10,6 +11,7 @@ __all__ = [
     "Metrics",
     "Objective",
     "Tabular",
+    "Trained",
     "nasbench201",
     "nasbench201_devices",
     "nasbench_macro",

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from archipel.architecture import Architecture, Value
+from archipel.architecture import Architecture
 from archipel.cost.published import device_figures
 from archipel.errors import DataError, EvaluationError, OptionError, TableError, did_you_mean
 from archipel.evaluators.evaluator import SECONDS, Metrics, Objective
@@ -74,16 +74,16 @@ class Tabular:
         Raises:
             ArchitectureError: it does not fit the space.
         """
-        row = self._rows.get(tuple(architecture.values()))
-        return self._rows[tuple(self.space.canonical(architecture).values())] if row is None else row
+        row = self._rows.get(architecture)
+        return self._rows[self.space.canonical(architecture)] if row is None else row
 
     def best(self, metric: str) -> float:
         """The largest figure of all architectures."""
         return float(np.nanmax(self.figures[metric]))
 
     @cached_property
-    def _rows(self) -> dict[tuple[Value, ...], int]:
-        return {tuple(architecture.values()): row for row, architecture in enumerate(self.architectures)}
+    def _rows(self) -> dict[Architecture, int]:
+        return {architecture: row for row, architecture in enumerate(self.architectures)}
 
     @cached_property
     def _records(self) -> list[dict[str, float]]:

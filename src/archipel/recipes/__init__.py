@@ -56,4 +56,63 @@ METHODS: dict[str, Method] = {
         ("static reference",),
         "complete: `archipel train mobilenet_v2`, and a width sweep in every run",
     ),
+    "random": Method(
+        "random",
+        "Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search, UAI 2019 (arXiv "
+        "1902.07638)",
+        ("black box", "baseline"),
+        "complete: `archipel bench`",
+    ),
+    "local_search": Method(
+        "local_search",
+        "White et al., Exploring the Loss Landscape in Neural Architecture Search, UAI 2021 (arXiv 2005.02960)",
+        ("black box", "baseline"),
+        "complete: `archipel bench`",
+    ),
+    "regularised_evolution": Method(
+        "regularised_evolution",
+        "Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019 (arXiv 1802.01548)",
+        ("black box", "evolution"),
+        "complete: `archipel bench`",
+    ),
+    "nsga2": Method(
+        "nsga2",
+        "Deb et al., A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, IEEE Transactions on Evolutionary "
+        "Computation 2002",
+        ("black box", "evolution", "several objectives"),
+        "complete: `archipel bench`; several objectives in Python",
+    ),
+    "nas_rl": Method(
+        "nas_rl",
+        "Zoph and Le, Neural Architecture Search with Reinforcement Learning, ICLR 2017 (arXiv 1611.01578)",
+        ("black box", "policy gradient"),
+        "the policy and its training: `archipel bench`; its anchors for skip connections are not there",
+    ),
+    "reinforce": Method(
+        "reinforce",
+        "Dong et al., NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size, TPAMI 2021 (arXiv "
+        "2009.00437), after Williams, Machine Learning 1992",
+        ("black box", "policy gradient"),
+        "complete: `archipel bench`",
+    ),
+    "bayesian": Method(
+        "bayesian",
+        "Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with Weisfeiler-Lehman Kernels, "
+        "ICLR 2021 (arXiv 2006.07556)",
+        ("black box", "predictor", "Gaussian process"),
+        "with another graph kernel: `archipel bench`",
+    ),
+    "bananas": Method(
+        "bananas",
+        "White et al., BANANAS: Bayesian Optimization with Neural Architectures for Neural Architecture Search, AAAI "
+        "2021 (arXiv 1910.11858)",
+        ("black box", "predictor", "ensemble"),
+        "with an ensemble of GATES in place of perceptrons: `archipel bench`",
+    ),
+    "npenas": Method(
+        "npenas",
+        "Wei et al., NPENAS: Neural Predictor Guided Evolution for Neural Architecture Search (arXiv 2003.12857)",
+        ("black box", "evolution", "predictor"),
+        "complete as NP; as BO with an ensemble in place of the second head: `archipel bench`",
+    ),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from archipel.errors import RunError
 from archipel.report import (
+    bench_page,
     evolve_page,
     frontier,
     frontier_figure,
@@ -32,6 +33,7 @@ PAGES: dict[str, Callable[[RunFolder], dict[str, Any]]] = {
     "autospace": evolve_page.context,
     "pipeline": pipeline_page.context,
     "space_compare": spaces_page.context,
+    "bench": bench_page.context,
 }
 """Method → what its own part of the page needs: its `template`, the `nav` entries and everything these show."""
 

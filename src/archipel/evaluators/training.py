@@ -1,0 +1,72 @@
+"""An evaluator that trains: the network of an architecture, alone and from scratch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+
+from archipel.architecture import Architecture
+from archipel.cost.complexity import madds, parameters
+from archipel.errors import EvaluationError
+from archipel.evaluators.evaluator import SECONDS, Metrics, Objective
+from archipel.progress import SILENT, Progress
+from archipel.sharing.evaluation import evaluate
+from archipel.sharing.training import Optimisation, seed_of, train
+from archipel.space import Space
+from archipel.tasks.task import Task
+
+__all__ = ["Trained"]
+
+
+class Trained:
+    """Trains on `train`, scores on `val`; nothing of it reads `test`.
+
+    Metrics: `valid_accuracy`, the task's score in per cent; `madds` of one input, `parameters`, and the wall-clock
+    `seconds` it took. Weights and batches come from the seed and the architecture alone, so it comes to the same in
+    whatever order it is tried.
+
+    Args:
+        space: of whole networks for the task, as `task.space` makes them.
+        objectives: the score alone if not given; `Objective("madds", maximise=False)` beside it, say.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        task: Task,
+        options: Optimisation,
+        *,
+        objectives: Sequence[Objective] = (Objective("valid_accuracy"),),
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        progress: Progress = SILENT,
+    ) -> None:
+        self.space, self.task, self.options = space, task, options
+        self.objectives = tuple(objectives)
+        self.device, self.seed, self.progress = device, seed, progress
+
+    def __call__(self, architecture: Architecture, /) -> Metrics:
+        begin = time.perf_counter()
+        torch.manual_seed(seed_of(self.seed, "weights", architecture.key))
+        network = self.space.build(architecture).to(self.device)
+        history = train(
+            network,
+            self.task,
+            self.options,
+            title=f"training {architecture.key}",
+            seed=seed_of(self.seed, "training", architecture.key),
+            device=self.device,
+            progress=self.progress,
+        )
+        if history and not math.isfinite(history[-1]["loss"]):
+            raise EvaluationError(f"training {architecture!r} diverged (loss {history[-1]['loss']})")
+        score = evaluate(network, self.task, "val", device=self.device).score
+        return {
+            "valid_accuracy": 100 * score,
+            "madds": float(madds(network, self.task.spec.input_shape)),
+            "parameters": float(parameters(network)),
+            SECONDS: time.perf_counter() - begin,
+        }

@@ -1,0 +1,37 @@
+"""Who chooses the next architecture: ask / tell. One strategy a file; `STRATEGIES` lists them by name."""
+
+from archipel.strategies.acquisition import ACQUISITIONS, acquisition
+from archipel.strategies.bayesian import bananas, bayesian, predictor_guided
+from archipel.strategies.local_search import LocalSearch
+from archipel.strategies.named import STRATEGIES, strategy
+from archipel.strategies.npenas import npenas
+from archipel.strategies.nsga2 import NSGA2
+from archipel.strategies.optuna_sampler import OptunaSampler, samplers
+from archipel.strategies.predictor_guided import PredictorGuided
+from archipel.strategies.random_search import RandomSearch
+from archipel.strategies.regularised_evolution import RegularisedEvolution
+from archipel.strategies.reinforce import Reinforce, nas_rl, reinforce
+from archipel.strategies.strategy import Scores, Strategy
+
+__all__ = [
+    "ACQUISITIONS",
+    "NSGA2",
+    "STRATEGIES",
+    "LocalSearch",
+    "OptunaSampler",
+    "PredictorGuided",
+    "RandomSearch",
+    "RegularisedEvolution",
+    "Reinforce",
+    "Scores",
+    "Strategy",
+    "acquisition",
+    "bananas",
+    "bayesian",
+    "nas_rl",
+    "npenas",
+    "predictor_guided",
+    "reinforce",
+    "samplers",
+    "strategy",
+]

@@ -1,0 +1,167 @@
+"""Distributions over the architectures of a space: a string of tokens, each drawn after those before it.
+
+A token is one decision: of an `op` or `value` choice its option; of an `inputs` choice k positions, one after another,
+none twice; of a `subset` one yes or no for each option. Inactive choices have none. Letters: `T` tokens, `V` values of
+a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from archipel.architecture import Architecture
+from archipel.choice import Choice
+from archipel.space import Space
+
+__all__ = ["IndependentPolicy", "Policy", "RecurrentPolicy", "Slot", "Token", "slots_of"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a token."""
+
+    choice: Choice
+    number: int
+    """Among all slots of the space."""
+    width: int
+    """How many values its token can have (V)."""
+    offset: int
+    """Of its first value among the values of all slots."""
+
+
+Token: TypeAlias = "tuple[Slot, tuple[bool, ...], int]"
+"""A slot, which values were allowed there, and the one that was drawn."""
+
+
+class Policy(Protocol):
+    """What policy gradients move."""
+
+    def draw(self, rng: torch.Generator) -> tuple[Architecture, list[Token]]:
+        """An architecture, and the tokens that say it; without a gradient."""
+
+    def log_prob(self, tokens: Sequence[Token]) -> tuple[Tensor, Tensor]:
+        """Logarithm of a string's probability, and the entropies of its tokens added up; `[]` each."""
+
+    def parameters(self) -> Any: ...
+
+
+def slots_of(space: Space) -> dict[str, list[Slot]]:
+    """Slots of every choice, in the order in which their tokens are drawn."""
+    found: dict[str, list[Slot]] = {}
+    number = offset = 0
+    for choice in space.choices:
+        count = {"subset": len(choice.options), "inputs": choice.k}.get(choice.kind, 1)
+        width = 2 if choice.kind == "subset" else len(choice.options)
+        found[choice.name] = [Slot(choice, number + i, width, offset + i * width) for i in range(count)]
+        number, offset = number + count, offset + count * width
+    return found
+
+
+def _assembled(
+    space: Space, slots: dict[str, list[Slot]], draw: Callable[[Slot, list[bool]], int]
+) -> tuple[Architecture, list[Token]]:
+    """Tokens drawn one after another, those before them decided: which choices are active, which positions are free."""
+    values: dict[str, Any] = {}
+    tokens: list[Token] = []
+    for choice in space.active(values):  # grows as the loop sets values
+        taken: list[int] = []
+        for i, slot in enumerate(slots[choice.name]):
+            allowed = [True] * slot.width
+            if choice.kind == "inputs":
+                allowed = [position not in taken for position in range(slot.width)]
+            elif choice.kind == "subset" and choice.empty is None and i + 1 == len(choice.options):
+                allowed[0] = bool(taken)
+            value = draw(slot, allowed)
+            tokens.append((slot, tuple(allowed), value))
+            if choice.kind != "subset":
+                taken.append(value)
+            elif value:
+                taken.append(i)
+        options = [choice.options[i] for i in taken]
+        values[choice.name] = options if choice.takes_several else options[0]
+    return space.canonical(values), tokens
+
+
+def _drawn(logits: Tensor, allowed: Sequence[bool], rng: torch.Generator) -> int:
+    return int(torch.multinomial(_masked(logits, allowed).softmax(-1), 1, generator=rng))
+
+
+def _masked(logits: Tensor, allowed: Sequence[bool]) -> Tensor:
+    return logits if all(allowed) else logits.masked_fill(~torch.tensor(allowed), -1e9)
+
+
+def _told(logits: Sequence[Tensor], tokens: Sequence[Token]) -> tuple[Tensor, Tensor]:
+    log_prob, entropy = torch.zeros(()), torch.zeros(())
+    for row, (_, allowed, value) in zip(logits, tokens, strict=True):
+        log = _masked(row, allowed).log_softmax(-1)
+        log_prob = log_prob + log[value]
+        entropy = entropy - (log.exp() * log).sum()
+    return log_prob, entropy
+
+
+class IndependentPolicy(nn.Module):
+    """Logits of their own for every slot, whatever the other tokens are."""
+
+    def __init__(self, space: Space, *, rng: torch.Generator) -> None:
+        super().__init__()
+        self.space, self.slots = space, slots_of(space)
+        self.logits = nn.ParameterList(
+            nn.Parameter(1e-3 * torch.randn(slot.width, generator=rng))
+            for slots in self.slots.values()
+            for slot in slots
+        )
+
+    def draw(self, rng: torch.Generator) -> tuple[Architecture, list[Token]]:
+        with torch.no_grad():
+            return _assembled(
+                self.space, self.slots, lambda slot, allowed: _drawn(self.logits[slot.number], allowed, rng)
+            )
+
+    def log_prob(self, tokens: Sequence[Token]) -> tuple[Tensor, Tensor]:
+        return _told([self.logits[slot.number] for slot, _, _ in tokens], tokens)
+
+
+class RecurrentPolicy(nn.Module):
+    """An LSTM that reads the tokens so far; each slot has its own softmax over what the LSTM puts out.
+
+    Args:
+        hidden: units of each of `layers` layers; 35 and 2 in the paper (Zoph and Le, ICLR 2017).
+        spread: weights are uniform in ± this.
+    """
+
+    def __init__(
+        self, space: Space, *, rng: torch.Generator, hidden: int = 35, layers: int = 2, spread: float = 0.08
+    ) -> None:
+        super().__init__()
+        self.space, self.slots = space, slots_of(space)
+        every = [slot for slots in self.slots.values() for slot in slots]
+        self.embedding = nn.Embedding(1 + sum(slot.width for slot in every), hidden)  # row 0 is the beginning
+        self.lstm = nn.LSTM(hidden, hidden, layers)
+        self.heads = nn.ModuleList(nn.Linear(hidden, slot.width) for slot in every)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-spread, spread, generator=rng)
+
+    def draw(self, rng: torch.Generator) -> tuple[Architecture, list[Token]]:
+        state: Any = None
+        read = 0
+
+        def draw(slot: Slot, allowed: list[bool]) -> int:
+            nonlocal state, read
+            h, state = self.lstm(self.embedding(torch.tensor([[read]])), state)
+            value = _drawn(self.heads[slot.number](h[0, 0]), allowed, rng)
+            read = 1 + slot.offset + value
+            return value
+
+        with torch.no_grad():
+            return _assembled(self.space, self.slots, draw)
+
+    def log_prob(self, tokens: Sequence[Token]) -> tuple[Tensor, Tensor]:
+        read = [0, *(1 + slot.offset + value for slot, _, value in tokens[:-1])]
+        h, _ = self.lstm(self.embedding(torch.tensor(read)[:, None]))  # [T, 1, hidden]
+        return _told([self.heads[slot.number](row) for (slot, _, _), row in zip(tokens, h[:, 0])], tokens)
