@@ -50,6 +50,31 @@ METHODS: dict[str, Method] = {
         ("evolved search space", "cells", "gradient fitness"),
         "complete: `archipel evolve`, and its spaces in `--space FILE.json`",
     ),
+    "gates": Method(
+        "gates",
+        "Ning et al., A Generic Graph-based Neural Architecture Encoding Scheme for Predictor-based NAS, ECCV 2020 "
+        "(arXiv 2004.01899)",
+        ("predictor", "graph", "ranking loss"),
+        "complete: predictors `gates`, `gates_on_node`, `gates_ensemble` of any space",
+    ),
+    "neural_predictor": Method(
+        "neural_predictor",
+        "Wen et al., Neural Predictor for Neural Architecture Search, ECCV 2020 (arXiv 1912.00848)",
+        ("predictor", "graph"),
+        "complete: predictor `gcn` of any space",
+    ),
+    "nao_predictor": Method(
+        "nao_predictor",
+        "Luo et al., Neural Architecture Optimization, NeurIPS 2018 (arXiv 1808.07233)",
+        ("predictor", "encoder and decoder", "latent gradient"),
+        "complete: predictor `nao` of any space, and the step uphill in its codes",
+    ),
+    "zero_cost": Method(
+        "zero_cost",
+        "Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS, ICLR 2021 (arXiv 2101.08134)",
+        ("predictor", "no training"),
+        "complete: seven proxies, parameters and MAdds, of any space and task",
+    ),
     "mobilenet_v2": Method(
         "mobilenet_v2",
         "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018 (arXiv 1801.04381)",
