@@ -16,6 +16,8 @@ from cyclopts import App
 
 from archipel import MetaGraph
 from archipel.cli.app import app
+from archipel.evaluators.predictors import PREDICTORS
+from archipel.evaluators.predictors.proxies import PROXIES
 from archipel.recipes import autospace, blockdrop, convnet_aig, instanas, proxylessnas
 from archipel.report.instance_page import WATCHED
 from archipel.sharing.gates import Gates
@@ -154,6 +156,12 @@ def spelt(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
+
+
+def test_every_predictor_is_on_its_page() -> None:
+    for page, names in {"predictors": PREDICTORS, "zero-cost": PROXIES}.items():
+        told = (ROOT / "docs" / "methods" / f"{page}.md").read_text(encoding="utf-8")
+        assert not [name for name in names if f"`{name}`" not in told]
 
 
 class TestYourOwnSpace:
