@@ -331,9 +331,11 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> str:
-    """When a process began, so that its number alone does not stand for another; empty where there is none."""
+    """When a process began, so that its number alone does not stand for another; empty where there is none, or where
+    nothing is left of it but its end that nobody has asked for."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in ("Z", "X") else fields[18]
     except OSError:
         pass
     try:
