@@ -1,12 +1,18 @@
 """`archipel run` with the real recipe on a space and data so small that it takes seconds; killed, it goes on."""
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from archipel.cli.app import app, execute
+from archipel.recipes import job
 
 SPACE = """
 from torch import nn
@@ -23,49 +29,67 @@ def tiny(choose, *, classes=10, channels=1, size=8):
 """
 SETTINGS = """
 space: my.py:tiny
-images: 200
-test_images: 60
+images: 120
+test_images: 40
 threads: 1
 pretraining: {epochs: 2}
 search: {epochs: 3}
 finetuning: {epochs: 1, variants: 2}
-baselines: {widths: [0.25], pool: 2, contrasted: 1}
-latency: {rounds: 2, calibrating: 12, held_out: 4, probed: 6, cover: 2, final_rounds: 1, images: 1, seconds: 1}
+exits: {width: 0.25, points: 1}
+baselines: {widths: [0.25], pool: 2, contrasted: 1, shuffles: 2, cascades: 1}
+latency: {rounds: 2, calibrating: 12, held_out: 4, probed: 6, cover: 2, final_rounds: 1, images: 1, seconds: 1,
+  throughput_batch: 8}
 """
-PROGRAM = [sys.executable, "-c", "import sys; from archipel.cli import main; sys.exit(main())"]
 EXACT = ("accuracy", "table_ms", "madds", "parameters", "distinct_share", "effective_number", "varying_bits")
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> str:
+    """A latency table with a controller's entry, because no two measurements are alike."""
+    place = tmp_path_factory.mktemp("measured")
+    (place / "my.py").write_text(SPACE)
+    options = "--rounds 2 --calibrating 12 --held-out 4 --probed 6 --cover 2 --seconds 1 --threads 1 --quiet"
+    words = ["latency", "build", "--space", "my.py:tiny", "--data", "digits", "--out", "t.json", *options.split()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert execute(app, words) == 0
+    return json.dumps(json.loads((place / "t.json").read_text()) | {"controller_ms": 0.05})
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, measured):
+    """Where the space, settings and the latency table are. Pages are tested elsewhere."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(job, "write_report", lambda run: run / "report.html")
     (tmp_path / "my.py").write_text(SPACE)
     (tmp_path / "my.yaml").write_text(SETTINGS)
+    (tmp_path / "t.json").write_text(measured)
     return tmp_path
 
 
-def measured(place: Path) -> Path:
-    """A latency table with a controller's entry, because no two measurements are alike."""
-    options = "--rounds 2 --calibrating 12 --held-out 4 --probed 6 --cover 2 --seconds 1 --threads 1"
-    words = ["latency", "build", "--space", "my.py:tiny", "--data", "digits", "--out", "t.json", *options.split()]
-    subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
-    content = json.loads((place / "t.json").read_text())
-    (place / "t.json").write_text(json.dumps(content | {"controller_ms": 0.05}))
-    return place / "t.json"
-
-
 def killed_when(words: list[str], folder: Path, sign: str) -> None:
-    """Start the program and kill it as soon as a file that matches `sign` is there."""
-    with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while not any(folder.glob(sign)):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            time.sleep(0.005)
-        process.kill()
+    """Start the program in a process of its own and kill it as soon as a file that matches `sign` is there.
+
+    A fork, as the program's own jobs are: importing torch anew for every kill would take most of the test's time.
+    """
+
+    def program() -> None:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        torch.set_num_threads(1)
+        os._exit(execute(app, words))
+
+    process = multiprocessing.get_context("fork").Process(target=program)
+    process.start()
+    while not any(folder.glob(sign)):
+        assert process.is_alive(), f"it ended with {process.exitcode} before there was {sign}"
+        time.sleep(0.005)
+    process.kill()
+    process.join()
 
 
 def test_killed_in_every_stage_it_ends_with_the_same_table(call, place):
-    table = measured(place)
+    table = place / "t.json"
     whole = call("run", "--config", "my.yaml", "--table", table, "--seeds", 1, "--out", "whole", "--quiet", "--json")
     assert whole.code == 0, whole.err
     complete = place / "whole" / "latency" / "table.json"  # with the networks beside it, timed by the first run
@@ -88,7 +112,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_table(call, place):
 
 
 def test_bad_targets_and_tables_are_one_line(call, place):
-    table = measured(place)
+    table = place / "t.json"
     ended = call("run", "--config", "my.yaml", "--table", table, "--target-ms", 1e-6, "--out", "low", "--quiet")
     assert ended.code == 2
     assert "below the cheapest child" in ended.line
