@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archipel.errors import ArchitectureError
 from archipel.metagraph import MetaGraph, PerInstance, Staged
+from archipel.nn.blocks import Zero
 from archipel.space import Space
 from archipel.spaces import resnet_flat
 
@@ -80,6 +82,55 @@ def test_values_are_refused(space: Space, graph: MetaGraph) -> None:
     if named:
         with pytest.raises(ArchitectureError, match=rf"choice '{named[0]}' is a value.* decides about modules only"):
             graph(images(), Staged(by_content(space)))
+
+
+class Times(nn.Module):
+    """x times a number: enough to tell options apart."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+TIMES = {"a": lambda: Times(2.0), "b": lambda: Times(7.0), "c": lambda: Times(30.0)}
+
+
+class TestGradient:
+    """Of a decision, against what turning it would change, with the others as they are."""
+
+    def both(self, **empty: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Every decision `[8, 3]`, its gradients, and the true differences."""
+
+        def one(choose) -> nn.Module:
+            return choose.subset("s", TIMES, **empty)
+
+        graph = MetaGraph(Space(one))
+        z = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3).requires_grad_()
+        graph(torch.ones(8, 1), Staged(lambda *_: z)).sum().backward()
+        assert z.grad is not None
+        taken, change = z.detach(), torch.zeros(8, 3)
+        for i in range(3):
+            on, off = taken.clone(), taken.clone()
+            on[:, i], off[:, i] = 1.0, 0.0
+            change[:, i] = (graph(torch.ones(8, 1), PerInstance(on)) - graph(torch.ones(8, 1), PerInstance(off)))[:, 0]
+        return taken, z.grad, change
+
+    @pytest.mark.parametrize("empty", [nn.Identity, lambda: Times(-5.0), "b", Zero])
+    def test_of_a_sum_it_is_that(self, empty: Any) -> None:
+        _, gradient, change = self.both(empty=empty)
+        torch.testing.assert_close(gradient, change)
+
+    @pytest.mark.parametrize("empty", [nn.Identity, Zero])
+    def test_of_a_mean_it_has_its_sign(self, empty: Any) -> None:
+        """A mean is no sum over decisions: (f_o − mean) / n for n options, the first of them exactly."""
+        taken, gradient, change = self.both(empty=empty, mean=True)
+        assert gradient.sign().equal(change.sign())
+        assert float(gradient.abs().min()) > 0.1
+        nothing = ~taken.bool().any(1)
+        torch.testing.assert_close(gradient[nothing], change[nothing])
 
 
 class TestResNet:

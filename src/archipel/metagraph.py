@@ -129,7 +129,7 @@ class _Shared(Place):
                 return self._run_all([o for o, on in zip(self.choice.options, taken[0].tolist()) if on], x)
             return self._scattered(x, Rows(taken, {name: slice(None)}, Numbers(), decision.device), inside=route)
         empty = None if isinstance(self.empty, Zero) else functools.partial(self._run_empty, x)
-        return multiplied(self.choice, decision, taken, lambda option: self._run(option, x), empty)
+        return multiplied(self.choice, decision, lambda option: self._run(option, x), empty)
 
     def _scattered(self, x: Any, route: Rows, inside: Staged | None = None) -> Tensor:
         whole: Tensor | None = None  # Σ of the options that every row takes

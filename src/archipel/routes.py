@@ -97,7 +97,8 @@ class Staged:
     A decision without a gradient is routed as `PerInstance` routes it: no option runs for a sample that did not take
     it. One that requires a gradient is multiplied: every option runs on every sample, y = Σ_o z_o f_o(x), so that a
     straight-through gate also learns what an option that it left out would have done. Both give the same outputs,
-    except that batch norm in training mode sees in an option the samples that it runs for.
+    except that batch norm in training mode sees in an option the samples that it runs for. A `decide` that ignores what
+    it is given hands out codes that were known before and carry a gradient.
 
     Args:
         decide: (choice name, its input `[B, ...]`) → which options each sample takes, `[B, O]` of zeros and ones.

@@ -63,28 +63,32 @@ def completed(choice: Choice, decision: Tensor) -> Tensor:
 
 
 def multiplied(
-    choice: Choice, decision: Tensor, taken: Tensor, run: Callable[[Any], Tensor], empty: Callable[[], Tensor] | None
+    choice: Choice, decision: Tensor, run: Callable[[Any], Tensor], empty: Callable[[], Tensor] | None
 ) -> Tensor:
-    """Σ_o z_o f_o(x), every option run on every sample.
+    """Σ_o z_o f_o(x), every option run on every sample; averaged, or with what an empty selection runs, where the
+    choice says so. In both the gradient counts too: of an option that is off it is what turning it on would change.
 
     Args:
         decision: z, `[B, O]`.
-        taken: what `completed` makes of it.
         run: an option → its output.
-        empty: gives what a sample without options gets; None: 0.
+        empty: gives what a sample without options gets, where the choice allows that; None: 0.
     """
-    # A default that stands in for an empty selection has weight 1, and its gate the gradient of its own output.
-    weights = decision + (taken.to(decision) - decision.detach().bool().to(decision))
+    none = (1.0 - decision).prod(1)  # 1 where nothing is on; its gradient says which option alone prevents that
+    weights = dict(zip(choice.options, decision.unbind(1)))
+    if choice.empty in weights:
+        weights[choice.empty] = weights[choice.empty] + none
     y: Tensor | None = None
-    for option, weight in zip(choice.options, weights.unbind(1)):
+    for option, weight in weights.items():
         term = run(option)
         term = term * _over(weight, term)
         y = term if y is None else y + term
     assert y is not None
-    none = ~taken.any(1)
-    if empty is not None and bool(none.any()):
+    if choice.allows_empty and empty is not None:
         y = y + _over(none, y) * empty()
-    return y / _over(taken.sum(1).clamp_min(1), y) if choice.mean else y
+    if not choice.mean:
+        return y
+    count = torch.stack(list(weights.values())).sum(0)
+    return y / _over(count + none if choice.allows_empty else count, y)
 
 
 def _over(rows: Tensor, y: Tensor) -> Tensor:
