@@ -55,5 +55,5 @@ def test_two_objectives() -> None:
 
 
 def test_a_grid_that_is_too_large() -> None:
-    with pytest.raises(OptionError, match="points of 'instanas'; take BruteForceSampler"):
+    with pytest.raises(OptionError, match="points of space 'instanas'; take BruteForceSampler"):
         OptunaSampler(Space(instanas), "GridSampler")

@@ -90,8 +90,9 @@ def fronts(points: np.ndarray) -> list[list[int]]:
     Args:
         points: `[N, M]`.
     """
-    weakly: np.ndarray = (points[:, None, :] >= points[None, :, :]).all(-1)
-    beats: np.ndarray = weakly & (points[:, None, :] > points[None, :, :]).any(-1)  # [N, N]: row beats column
+    weakly = np.asarray((points[:, None, :] >= points[None, :, :]).all(-1))
+    strictly = (points[:, None, :] > points[None, :, :]).any(-1)
+    beats = np.asarray(weakly & strictly)  # [N, N]: row beats column
     beaten_by = beats.sum(0)
     left = np.ones(len(points), dtype=bool)
     found = []

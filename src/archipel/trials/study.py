@@ -122,18 +122,21 @@ class StudyLedger:
         return self._known.get(architecture)
 
     def claim(self, architecture: Architecture, *, most: int | None) -> bool:
-        if not self.alone:
-            self._refresh()
         if not self._free(architecture, most, math.inf):
-            return False
+            if self.alone:
+                return False
+            self._refresh()  # something may have come free
+            if not self._free(architecture, most, math.inf):
+                return False
         trial_id = self._storage.create_new_trial(self._id, template_trial=self._template(architecture))
         if not self.alone:
             self._refresh()
-            number = self._storage.get_trial_number_from_id(trial_id)
-            if not self._free(architecture, most, number):
+            own = [a.number for a in self._open.values() if (a.key, a.worker) == (architecture.key, self.worker)]
+            if not self._free(architecture, most, max(own)):
                 self._storage.set_trial_user_attr(trial_id, _WORKER, "")  # withdrawn: not to be taken over
                 self._end(trial_id, None)
                 return False
+            self._told.add(max(own))
             self._keep_alive()
         self._mine[architecture] = trial_id
         return True
@@ -202,13 +205,8 @@ class StudyLedger:
         )
 
     def _done(self, architecture: Architecture, end: dict[str, Any]) -> Trial:
-        trial_id = self._mine.pop(architecture)
-        self._end(trial_id, end)
-        if self.alone:
-            return self._keep(architecture, end)
-        self._told.add(self._storage.get_trial_number_from_id(trial_id))
-        self._refresh()
-        return self._known[architecture]
+        self._end(self._mine.pop(architecture), end)
+        return self._known.get(architecture) or self._keep(architecture, end)
 
     def _end(self, trial_id: int, end: dict[str, Any] | None) -> None:
         """Close an attempt; what it came to goes first, so that a kill in between loses nothing that counts."""
