@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from archipel.choice import Choice, members
+from archipel.space import Space
 
 
 def all_values(choice: Choice) -> list:
@@ -60,3 +61,12 @@ def test_members() -> None:
     assert members("ab") == ("ab",)
     assert members(["a", "b"]) == ("a", "b")
     assert members(3) == (3,)
+
+
+def test_whether_there_are_alternatives(small_space: Space) -> None:
+    for architecture in itertools.islice(small_space, 0, None, max(1, small_space.size // 40)):
+        for choice in small_space.active(architecture):
+            assert choice.has_alternatives == any(True for _ in choice.alternatives(architecture[choice.name]))
+    lonely = Choice("one", "subset", ("a",))
+    assert not lonely.has_alternatives
+    assert not list(lonely.alternatives(("a",)))

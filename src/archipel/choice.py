@@ -44,6 +44,13 @@ class Choice:
         """Whether the empty selection is an architecture of its own (not a spelling of a default option)."""
         return self.empty is not None and self.empty not in self.options
 
+    @property
+    def has_alternatives(self) -> bool:
+        """Whether there is another value one step away, from whichever it is set to."""
+        if self.kind == "subset":
+            return len(self.options) > 1 or self.allows_empty
+        return len(self.options) > (self.k if self.kind == "inputs" else 1)
+
     def canonical(self, value: Any) -> Any:
         """The one spelling of what it is set to: members in option order, an empty selection as its default.
 

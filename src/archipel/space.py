@@ -323,10 +323,10 @@ class Space:
             ArchitectureError: the space has one architecture only.
         """
         architecture = self.canonical(architecture)
-        near = [c for c in self.active(architecture) if next(c.alternatives(architecture[c.name]), None) is not None]
-        if not near:
+        movable = [choice for choice in self.active(architecture) if choice.has_alternatives]
+        if not movable:
             raise ArchitectureError(f"space '{self.name}' has no other architecture to mutate to")
-        choice = rng.choice(near)
+        choice = rng.choice(movable)
         value = rng.choice(list(choice.alternatives(architecture[choice.name])))
         return self._completed({**architecture, choice.name: value}, rng)
 
