@@ -30,6 +30,18 @@ def test_it_is_the_tables_prediction_an_image_plus_the_controller(space: Space, 
     assert cost.of(space.decode(codes[3])) == pytest.approx(expected[3])
 
 
+def test_bits_with_a_gradient_get_what_each_option_adds(arithmetic_table) -> None:
+    space = Space(instanas, macro="digits", width=0.25, size=8, channels=1)
+    table = arithmetic_table(space, batch=4)
+    cost, codes = CodeCost(space, table, overhead=0.6), codes_of(space)
+    bits = codes.float().requires_grad_()
+    told = cost.through(bits)
+    torch.testing.assert_close(told.detach().double(), cost(codes))
+    told.sum().backward()
+    assert bits.grad is not None
+    torch.testing.assert_close(bits.grad, (table.linear()[1] / 4).float().expand(len(codes), -1))
+
+
 class TestPrices:
     def test_of_a_sum_they_are_its_columns(self, arithmetic_table) -> None:
         space = Space(instanas, macro="digits", width=0.25, size=8, channels=1)

@@ -220,3 +220,39 @@ class TestInformation:
         policy = CodePolicy(Space(single))
         q = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]], dtype=torch.float64)
         assert float(policy.information(q)) == pytest.approx(math.log(2))
+
+
+class TestRelaxed:
+    """Straight-through samples: the same distribution, and bits that know what they would change."""
+
+    def test_they_are_drawn_as_samples_are(self, small_space: Space, enumerated: Enumerated) -> None:
+        policy, n = CodePolicy(small_space), 4000
+        q = policy.probabilities(logits_of(small_space), 0.9)
+        bits = policy.relax(q.repeat(n, 1), 0.5, torch.Generator().manual_seed(0))
+        assert set(bits.unique().tolist()) <= {0.0, 1.0}
+        complete = policy.complete(bits)
+        assert (complete != 0).equal(small_space.complete(bits != 0))
+        assert set(complete.unique().tolist()) <= {0.0, 1.0}
+        codes, p = enumerated(small_space, q[0])
+        expected = p @ codes.double()
+        error = (expected * (1 - expected) / n).clamp_min(0).sqrt()
+        assert bool(((complete.mean(0) - expected).abs() <= 4.5 * error + 1e-9).all())
+
+    def test_a_bit_learns_what_turning_it_would_change(self) -> None:
+        """Its default steps in for an empty selection, and its choices open with it."""
+
+        def defaulting(choose) -> nn.Module:
+            def deep() -> nn.Module:
+                return choose.subset("deep", {"x": nn.ReLU, "y": nn.Tanh}, empty="y")
+
+            return choose.subset("s", {"a": nn.ReLU, "b": nn.Tanh, "c": deep}, empty="b")
+
+        space = Space(defaulting)
+        policy, prices = CodePolicy(space), torch.tensor([1.0, 10.0, 100.0, 1000.0, 10000.0], dtype=torch.float64)
+        every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5).requires_grad_()
+        (policy.complete(every) @ prices).sum().backward()
+        for i in range(5):
+            on, off = every.detach().clone(), every.detach().clone()
+            on[:, i], off[:, i] = 1.0, 0.0
+            change = (space.complete(on != 0).double() - space.complete(off != 0).double()) @ prices
+            torch.testing.assert_close(every.grad[:, i], change)

@@ -16,6 +16,7 @@ from archipel.instance.reward import (
     latency_reward,
     next_multiplier,
     reward,
+    window_penalty,
 )
 
 WINDOW = Window(1.0, 3.0)
@@ -90,6 +91,16 @@ class TestSchedule:
     def test_one_that_closes_is_refused(self) -> None:
         with pytest.raises(ValueError, match="would close"):
             WindowSchedule(1.0, 3.0, 0.9)
+
+
+class TestWindowPenalty:
+    @pytest.mark.parametrize(("latency", "expected"), [(0.2, 0.0), (2.0, 0.0), (2.5, 0.25), (3.0, 1.0), (4.0, 3.0)])
+    def test_golden_values(self, latency: float, expected: float) -> None:
+        """In the upper half of the window what the reward falls short of 1."""
+        window, ms = Window(1.0, 3.0), torch.tensor([latency], dtype=torch.float64)
+        assert float(window_penalty(ms, window)) == pytest.approx(expected)
+        if 2.0 <= latency <= 3.0:
+            assert float(latency_reward(ms, window)) == pytest.approx(1.0 - expected)
 
 
 class TestConstrained:

@@ -60,3 +60,15 @@ def test_the_landmarks_are_those_of_batches_that_agree() -> None:
     assert cost.cheapest() == min(every, key=every.__getitem__)
     assert cost.everything() == max(every, key=every.__getitem__)
     assert cost.fixed == pytest.approx(0.1 + 17 / 16)
+
+
+def test_gradients_go_through_what_an_option_costs_in_this_company() -> None:
+    cost = RoutedCost(BATCH, 16, overhead=8.0)
+    codes = draw_codes(SPACE, 12, 0.5, torch.Generator().manual_seed(0))
+    bits = codes.double().requires_grad_()
+    told = cost.through(bits)
+    assert told.detach().equal(cost(codes))
+    told.sum().backward()
+    assert bits.grad is not None
+    rates = (cost(codes) - 0.5 - BATCH.rates(codes.double().mean(0), 16)[0])[:, None]
+    torch.testing.assert_close(codes.double() @ bits.grad[0][:, None], rates)

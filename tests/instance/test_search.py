@@ -293,7 +293,9 @@ class TestConditioned:
         with torch.no_grad():
             q = search.policy.probabilities(search.controller(same, asked), 0.8)
             assert float(search.policy.information(q)) > 0.003
-            assert float(search.policy.information(search._alike(same, q, asked, 0.8))) == pytest.approx(0.0, abs=1e-5)
+            assert float(search.policy.information(search.training._alike(same, q, asked, 0.8))) == pytest.approx(
+                0.0, abs=1e-5
+            )
 
 
 class Linear(nn.Module):
@@ -438,7 +440,7 @@ class TestControllerEpoch:
         weights = {name: t.clone() for name, t in search.graph.state_dict().items()}
         controller = {name: t.clone() for name, t in search.controller.state_dict().items()}
         with search_bar() as bar:
-            row = search._controller_epoch(0, search.window.at(0.0), 0.8, 0.4, bar)
+            row = search.training.epoch(0, search.window.at(0.0), 0.0, seed=0, bar=bar)
         assert all(t.equal(weights[name]) for name, t in search.graph.state_dict().items())
         assert not search.controller.state_dict()["head.weight"].equal(controller["head.weight"])
         assert 0.0 < row["positive_share"] < 1.0
@@ -453,7 +455,7 @@ class TestControllerEpoch:
                 for s in range(3)
             ]
         )
-        rewards, latency = search._rewards(batch, codes, search.window.at(0.0))
+        rewards, latency = search.training._rewards(batch, codes, search.window.at(0.0))
         assert rewards.shape == latency.shape == codes.shape[:2]
         for s, i in [(0, 0), (1, 7), (2, 13), (2, 50)]:
             architecture = search.graph.space.decode(codes[s, i])
@@ -466,7 +468,7 @@ class TestControllerEpoch:
     def test_the_learning_rate_decays_as_told(self, planted, arithmetic_table) -> None:
         search = search_of(planted.op, planted.task(), arithmetic_table, epochs=5, lr=0.1, lr_decay_epochs=2)
         rates: list[float] = []
-        search.keep = lambda epoch: rates.append(search.controller_optimiser.param_groups[0]["lr"])  # noqa: ARG005
+        search.keep = lambda epoch: rates.append(search.training.optimiser.param_groups[0]["lr"])  # noqa: ARG005
         search.run()
         assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
 
@@ -527,6 +529,47 @@ class TestEpochs:
         assert len(said) == len({alarm.kind for alarm in alarms})
 
 
+class TestThroughModules:
+    """What changes in a search whose controller learns by gradients through the modules."""
+
+    def test_statistics_are_of_draws_when_the_controller_begins(self, planted, arithmetic_table) -> None:
+        """Not of the picks of the last evaluation: an option that none of them takes would keep old ones."""
+
+        def normed(choose) -> nn.Module:
+            options = {"a": lambda: nn.BatchNorm2d(1), "b": lambda: nn.BatchNorm2d(1)}
+            return nn.Sequential(choose.op("norm", options), planted.op(choose))
+
+        found = {}
+        for recalibrate in (True, False):
+            search = search_of(
+                normed, planted.task(n=256), arithmetic_table, controller=Certain(4), epochs=1, estimator="gumbel",
+                recalibrate=recalibrate,
+            )  # fmt: skip
+            unpicked = search.graph.net[0].options["b"]
+            unpicked.running_mean.fill_(30.0)
+            epoch, found[recalibrate] = search.training.epoch, []
+
+            def noting(*given: Any, epoch=epoch, unpicked=unpicked, seen=found[recalibrate], **more: Any) -> Any:
+                seen.append(float(unpicked.running_mean))
+                return epoch(*given, **more)
+
+            search.training.epoch = noting  # type: ignore[method-assign]
+            search.run()
+        assert found[False] == [30.0]
+        assert abs(found[True][0]) < 1.0
+
+    def test_the_window_does_not_wait_for_samples_and_is_never_dead(self, planted, arithmetic_table) -> None:
+        schedule = WindowSchedule(0.2, 1.0, 0.4)  # below every child
+        search = search_of(
+            planted.op, planted.task(n=128), arithmetic_table, schedule=schedule, epochs=2, window="ours",
+            estimator="gumbel",
+        )  # fmt: skip
+        rows, alarms = search.run()
+        assert [row["window_high"] for row in rows] == [1.0, 0.4]
+        assert {row["positive_share"] for row in rows} == {0.0}
+        assert "dead window" not in {alarm.kind for alarm in alarms}
+
+
 class TestRecalibration:
     def test_every_evaluation_uses_statistics_of_its_own_routes(self, digits, arithmetic_table) -> None:
         def normed(choose) -> nn.Module:
@@ -577,7 +620,14 @@ class TestDeterminism:
         assert self.same(first, self.outcome(planted, arithmetic_table, kind))
         assert not self.same(first, self.outcome(planted, arithmetic_table, kind, seed=1))
 
-    @pytest.mark.parametrize("changes", [{}, {"targets": Targets(1.0, 3.0), "reward": "constrained"}])
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"targets": Targets(1.0, 3.0), "reward": "constrained"},
+            {"estimator": "gumbel", "recalibrate": True},
+        ],
+    )
     def test_killed_anywhere_and_gone_on_with_it_ends_the_same(
         self, planted, arithmetic_table, tmp_path: Path, killer, killed, changes: dict[str, Any]
     ) -> None:
@@ -598,6 +648,12 @@ class TestDeterminism:
         ({"epochs": 0}, r"search\.epochs is 0; give 1 or more"),
         ({"batch": 1}, r"search\.batch is 1; give 2 or more"),
         ({"samples": 1}, r"give search\.samples of 2 or more"),
+        (
+            {"estimator": "gumble"},
+            r"search\.estimator is 'gumble'; choose from reinforce, gumbel; did you mean 'gumbel'",
+        ),
+        ({"temperature": (1.0, 0.0)}, r"search\.temperature is \[1\.0, 0\.0\]; give two numbers above 0"),
+        ({"estimator": "gumbel", "positive": 0.0}, r"search\.positive is 0 and .* give a positive above 0"),
         ({"multiplier": 0.0}, r"search\.multiplier is 0 and search\.multiplier_rate 0\.2; give"),
         ({"alpha": (0.4, 1.0)}, r"search\.alpha is \[0\.4, 1\.0\]; give two numbers from 0\.5 to 1"),
     ],

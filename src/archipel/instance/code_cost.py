@@ -64,6 +64,19 @@ class CodeCost:
             return self.overhead + self._sum(codes)
         return self.overhead + self.table.predict_codes(codes) / self.table.batch
 
+    def through(self, bits: Tensor) -> Tensor:
+        """Milliseconds of canonical codes that carry a gradient (0 and 1, `[B, D]`), which gets what each option adds.
+
+        Returns:
+            `[B]`, in the type and on the device of `bits`.
+        """
+        codes = bits.detach().cpu() != 0
+        return self(codes).to(bits) + (bits - bits.detach()) @ self.rates(codes).to(bits)
+
+    def rates(self, codes: Tensor) -> Tensor:  # noqa: ARG002
+        """What each option adds to an image that takes it, milliseconds, `[D]`, where all these take their codes."""
+        return self.prices()
+
     def of(self, architecture: Architecture) -> float:
         """Milliseconds of one architecture."""
         return float(self(self.space.encode(architecture)[None])[0])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
-from archipel.errors import OptionError
+from archipel.errors import OptionError, did_you_mean
 from archipel.instance.estimator import Baseline
 from archipel.instance.policy import Entropy
 
-__all__ = ["SearchOptions"]
+__all__ = ["Estimator", "SearchOptions"]
+
+Estimator: TypeAlias = Literal["reinforce", "gumbel"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,13 @@ class SearchOptions:
     """Weight of the mutual information between image and architecture, against collapse onto one architecture."""
     samples: int = 2
     """Sampled architectures an image and step."""
+    estimator: Estimator = "reinforce"
+    """How the controller learns: from what samples earn; or from gradients through them (straight-through Gumbel), of
+    the task's loss and of the latency above the target, for which every option runs on every image."""
     baseline: Baseline = "leave_one_out"
+    """What rewards are compared with (`reinforce`)."""
+    temperature: tuple[float, float] = (1.0, 0.5)
+    """Of the soft samples that the gradients are of, at the first and last epoch (`gumbel`)."""
     window: Literal["ours", "released"] = "ours"
     controller_split: Literal["arch", "train"] = "arch"
     select_split: Literal["val", "test"] = "val"
@@ -80,7 +88,13 @@ class SearchOptions:
         ):
             if getattr(self, name) < least:
                 raise OptionError(f"search.{name} is {getattr(self, name)}; give {least} or more")
-        if self.baseline == "leave_one_out" and self.samples < 2:
+        known = get_args(Estimator)
+        if self.estimator not in known:
+            raise OptionError(
+                f"search.estimator is '{self.estimator}'; choose from {', '.join(known)}"
+                f"{did_you_mean(self.estimator, known)}"
+            )
+        if self.estimator == "reinforce" and self.baseline == "leave_one_out" and self.samples < 2:
             raise OptionError(
                 "search.baseline 'leave_one_out' compares samples of one image; give search.samples of 2 or more"
             )
@@ -88,6 +102,13 @@ class SearchOptions:
             raise OptionError(
                 f"search.multiplier is {self.multiplier:g} and search.multiplier_rate {self.multiplier_rate:g}; give a "
                 "number above 0 and one from 0"
+            )
+        if not all(t > 0.0 for t in self.temperature):
+            raise OptionError(f"search.temperature is {list(self.temperature)}; give two numbers above 0")
+        if self.estimator == "gumbel" and not self.positive > max(0.0, self.negative):
+            raise OptionError(
+                f"search.positive is {self.positive:g} and search.negative {self.negative:g}, and their difference "
+                "weighs the loss of search.estimator gumbel; give a positive above 0 and above the negative"
             )
         if not all(0.5 <= a <= 1.0 for a in self.alpha):
             raise OptionError(f"search.alpha is {list(self.alpha)}; give two numbers from 0.5 to 1")

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from archipel.instance.gumbel import gumbel_noise, straight_through
 from archipel.space import Space
 
 __all__ = ["CodePolicy", "Draw"]
@@ -96,6 +97,47 @@ class CodePolicy:
         active = self._active(codes).to(q.device)
         return Draw(codes, (torch.stack(scores, 1) * active).sum(1))
 
+    def relax(self, q: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+        """One architecture per row of probabilities `q` `[B, D]`, distributed as `sample` draws them, with a gradient
+        into q: 0 and 1 forward, backward a concrete distribution (Maddison et al.; Jang et al., 2017).
+
+        There a bit is σ((logit q + logistic noise)/T) and one of O options softmax((log q + Gumbel noise)/T); one of k
+        positions is σ of how far its noisy log q lies above the best one left out, or below the last one taken, by T.
+
+        Returns:
+            `[B, D]`, of every choice what it would take were it active. An empty selection is filled in only where
+            there is no default (`complete` knows the others).
+        """
+        parts = []
+        for choice in self.space.choices:
+            own = _inside(q[:, self.space.slices[choice.name]])
+            if choice.kind == "subset":
+                pairs = torch.stack([(-own).log1p(), own.log()], 2)
+                z = straight_through(pairs, _noise(pairs, generator), temperature)[..., 1]
+                if choice.empty is None:
+                    likeliest = torch.zeros_like(own).scatter_(1, own.argmax(1, keepdim=True), 1.0)
+                    z = z + likeliest * (1.0 - z).prod(1, keepdim=True)
+            elif choice.k == 1:
+                z = straight_through(own.log(), _noise(own, generator), temperature)
+            else:
+                z = _best(own.log() + _noise(own, generator), choice.k, temperature)
+            parts.append(z)
+        return torch.cat(parts, 1)
+
+    def complete(self, bits: Tensor) -> Tensor:
+        """`Space.complete` for bits that carry a gradient, 0 and 1, `[B, D]`: made of products and sums, so that each
+        bit learns what it would change, also the default that it replaces and the choices that it opens."""
+        parts = []
+        for choice in self.space.choices:
+            own = bits[:, self.space.slices[choice.name]]
+            if choice.kind == "subset" and choice.empty in choice.options:
+                default = torch.zeros_like(own[:1])
+                default[:, choice.options.index(choice.empty)] = 1.0
+                own = own + default * (1.0 - own).prod(1, keepdim=True)
+            parts.append(own)
+        filled = torch.cat(parts, 1)
+        return filled * self._reach(filled, drawn=True)
+
     def information(self, q: Tensor) -> Tensor:
         """Mutual information between image and options, Σ_o [H(mean_x q_o) − mean_x H(q_o)]: 0 where all images of
         the batch share one distribution, and large only where each is decided and they differ. A scalar, nats.
@@ -120,19 +162,19 @@ class CodePolicy:
             h = h - torch.where(self._subset.to(q.device), (1.0 - q) * (-q).log1p(), torch.zeros_like(q))
         return h
 
-    def _reach(self, q: Tensor) -> Tensor:
+    def _reach(self, q: Tensor, *, drawn: bool = False) -> Tensor:
         """How likely each column's choice is to be active, `[B, D]`; what stands behind an `inputs` choice counts as
-        if it always were."""
+        if it always were, unless q is what was drawn."""
         if all(choice.parent is None for choice in self.space.choices):
             return torch.ones_like(q)
         reached: dict[str | None, Tensor] = {None: torch.ones_like(q[:, 0])}
         kinds = {choice.name: choice.kind for choice in self.space.choices}
         for choice in self.space.choices:  # parents first
             reached[choice.name] = reached[choice.parent]
-            if choice.parent is not None and kinds[choice.parent] != "inputs":
+            if choice.parent is not None and (drawn or kinds[choice.parent] != "inputs"):
                 options = self._options[choice.parent]
                 opening = q[:, self.space.slices[choice.parent]][:, [options.index(option) for option in choice.when]]
-                is_open = 1.0 - (1.0 - opening).prod(1) if kinds[choice.parent] == "subset" else opening.sum(1)
+                is_open = opening.sum(1) if kinds[choice.parent] == "op" else 1.0 - (1.0 - opening).prod(1)
                 reached[choice.name] = reached[choice.parent] * is_open
         return torch.cat([reached[c.name][:, None].expand(-1, len(c.options)) for c in self.space.choices], 1)
 
@@ -147,6 +189,22 @@ class CodePolicy:
                 options = self._options[choice.parent]
                 columns.append(parent[:, [options.index(option) for option in choice.when]].any(1))
         return torch.stack(columns, 1)
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return gumbel_noise(tuple(like.shape), generator).to(like)
+
+
+def _best(scores: Tensor, k: int, temperature: float) -> Tensor:
+    """The k best of each row, straight-through: 0 and 1, `[B, O]`. Which of them is the very best makes no difference,
+    so no gradient goes there."""
+    if k == scores.shape[1]:
+        return torch.ones_like(scores)
+    ordered = scores.sort(1, descending=True).values
+    last, next_best = ordered[:, k - 1 : k], ordered[:, k : k + 1]
+    taken = scores >= last
+    soft = ((scores - torch.where(taken, next_best, last)) / temperature).sigmoid()
+    return taken.to(soft) + (soft - soft.detach())
 
 
 def _inside(p: Tensor) -> Tensor:

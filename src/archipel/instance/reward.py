@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Window", "WindowSchedule", "constrained_reward", "latency_reward", "next_multiplier", "reward"]
+__all__ = [
+    "Window", "WindowSchedule", "constrained_reward", "excess", "latency_reward", "next_multiplier", "reward",
+    "window_penalty",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,24 @@ def reward(
     return torch.where(is_correct, earned, torch.full_like(earned, negative))
 
 
+def window_penalty(latency: Tensor, window: Window) -> Tensor:
+    """u² up to u = 1 and 2u − 1 beyond, with u = max(0, (ℓ − middle) / ((high − low)/2)): in the upper half of the
+    window what A(ℓ) falls short of 1 (κ = 1), and above it, where A says nothing any more, its tangent. `[B]`,
+    differentiable."""
+    above = ((latency - window.middle) / ((window.high - window.low) / 2.0)).clamp_min(0.0)
+    inside = above.clamp_max(1.0)
+    return inside * (2.0 * above - inside)
+
+
 SLACK = 0.02
 """Excess over the target, as a share of it, that leaves the multiplier as it is."""
 LARGEST = 300.0
 """Of multipliers: ten times the default reward of a right answer."""
+
+
+def excess(latency: Tensor, targets: float | Tensor) -> Tensor:
+    """max(0, ℓ/τ − 1), `[B]`, differentiable."""
+    return (latency / targets - 1.0).clamp_min(0.0)
 
 
 def constrained_reward(
@@ -74,15 +91,15 @@ def constrained_reward(
         targets: τ, one for all or `[B]`, in the latency's unit.
         multiplier: λ.
     """
-    excess = (latency / targets - 1.0).clamp_min(0.0)
-    answer = torch.where(is_correct, torch.full_like(excess, positive), torch.full_like(excess, negative))
-    return answer - multiplier * excess
+    over = excess(latency, targets)
+    answer = torch.where(is_correct, torch.full_like(over, positive), torch.full_like(over, negative))
+    return answer - multiplier * over
 
 
-def next_multiplier(multiplier: float, excess: float, rate: float) -> float:
+def next_multiplier(multiplier: float, over: float, rate: float) -> float:
     """λ after one step of exponentiated dual ascent: up while the mean excess over the targets (a share of them) is
     above 2 %, down while it is below."""
-    return min(LARGEST, multiplier * math.exp(rate * (excess - SLACK)))
+    return min(LARGEST, multiplier * math.exp(rate * (over - SLACK)))
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from archipel.instance.alarms import Alarm, Diversity, diversity, watch
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.conditioned import Targets
-from archipel.instance.estimator import advantages, surrogate
+from archipel.instance.controller_training import ControllerTraining, logits_of
 from archipel.instance.options import SearchOptions
 from archipel.instance.policy import CodePolicy
-from archipel.instance.reward import Window, WindowSchedule, constrained_reward, next_multiplier, reward
+from archipel.instance.reward import Window, WindowSchedule
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.progress import SILENT, Bar, Progress
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.policies import Drawn
 from archipel.sharing.training import Checkpoints, seed_of, weight_epoch
-from archipel.tasks.task import Batch, Task
+from archipel.tasks.task import Task
 
 __all__ = ["Search", "SearchRow", "mode_codes"]
 
@@ -41,7 +41,7 @@ def mode_codes(controller: nn.Module, policy: CodePolicy, inputs: Tensor, target
         targets: what a conditioned controller is asked for, milliseconds `[B]`.
     """
     controller.eval()
-    return policy.mode(controller(inputs) if targets is None else controller(inputs, targets))
+    return policy.mode(logits_of(controller, inputs, targets))
 
 
 class Search:
@@ -54,6 +54,9 @@ class Search:
         window: how the latency window moves; not looked at if the controller is conditioned.
         targets: what a conditioned controller is asked for; None for a plain one.
         keep: called after every epoch with its number, to put the epoch's controller and weights aside.
+
+    Raises:
+        OptionError: gradients of `options.estimator` cannot flow through the space.
     """
 
     def __init__(
@@ -80,9 +83,8 @@ class Search:
         self.targets = targets
         self.device = device
         self.keep = keep
-        self.multiplier = options.multiplier
-        self.policy = CodePolicy(graph.space)
-        self.controller_optimiser = torch.optim.Adam(controller.parameters(), lr=options.lr)
+        self.training = ControllerTraining(graph, controller, task, cost, options, targets=targets, device=device)
+        self.policy = self.training.policy
         self.weight_optimiser = torch.optim.SGD(
             graph.parameters(),
             lr=options.weight_lr,
@@ -102,17 +104,17 @@ class Search:
         parts = {
             "graph": self.graph,
             "controller": self.controller,
-            "controller_optimiser": self.controller_optimiser,
+            "controller_optimiser": self.training.optimiser,
             "weight_optimiser": self.weight_optimiser,
         }
         rows: list[SearchRow] = []
         alarms: list[Alarm] = []
         if checkpoint is not None and (kept := checkpoint.load(parts)) is not None:
             rows = kept["rows"]
-            self.multiplier = rows[-1].get("multiplier", self.multiplier)
+            self.training.multiplier = rows[-1].get("multiplier", self.training.multiplier)
             alarms = [Alarm(**alarm) for alarm in kept["alarms"]]
         epochs = self.options.epochs
-        steps = self._controller_steps() + len(self.task.loader("train", self.options.batch, seed=0))
+        steps = self.training.steps + len(self.task.loader("train", self.options.batch, seed=0))
         with progress.bar(title, epochs * steps) as bar:
             bar.advance(len(rows) * steps)
             for epoch in range(len(rows), epochs):
@@ -129,22 +131,30 @@ class Search:
                 bar.advance(0, accuracy=row["val_accuracy"], ms=row["map_ms"], distinct=row["distinct"])
         return rows, alarms
 
-    def _controller_steps(self) -> int:
-        options = self.options
-        return options.controller_passes * len(
-            self.task.loader(options.controller_split, options.controller_batch, seed=0)
-        )
-
     def _window(self, done: float, last: SearchRow | None) -> Window:
         """The schedule's window; `ours` never leaves what the controller samples behind: its upper end stays at
         least a standard deviation above the last epoch's mean, where most samples still earn something."""
         if self.targets is not None:
             return Window(self.targets.low, self.targets.high)
         window = self.window.at(done)
-        follows = self.options.window == "ours" and self.options.reward == "window"
+        follows = self.options.window == "ours" and self._learns_in_windows()
         if not follows or last is None or math.isnan(last["sampled_ms"]):
             return window
         return Window(window.low, max(window.high, last["sampled_ms"] + last["sampled_std"]))
+
+    def _learns_in_windows(self) -> bool:
+        """Whether samples outside a window teach nothing; otherwise they are told by how much they exceed their
+        target."""
+        return self.options.reward == "window" and not self._learns_through_modules()
+
+    def _learns_through_modules(self) -> bool:
+        return self.options.estimator == "gumbel"
+
+    def _recalibrate_along_draws(self, alpha: float, seed: int) -> None:
+        """Statistics of the last evaluation are those of the controller's picks; of an option that few images pick they
+        are of these images, or old. Gradients flow through every option on every image."""
+        generator = torch.Generator().manual_seed(seed_of(seed, "statistics"))
+        recalibrate(self.graph, self._calibration(), lambda inputs: PerInstance(self._draw(inputs, alpha, generator)))
 
     def _epoch(self, epoch: int, bar: Bar, last: SearchRow | None) -> tuple[SearchRow, list[Alarm]]:
         done = epoch / max(1, self.options.epochs - 1)
@@ -153,12 +163,15 @@ class Search:
         ends = {"window_low": float(window.low), "window_high": float(window.high)}
         row: SearchRow = {"epoch": epoch, **ends, "alpha": alpha}
         if epoch == 0 and self.options.weights_first:
-            bar.advance(self._controller_steps())
+            bar.advance(self.training.steps)
             nothing = float("nan")
             row |= {"reward": 0.0, "positive_share": 1.0, "sampled_ms": nothing, "sampled_std": nothing}
             row["entropy"] = nothing
         else:
-            row |= self._controller_epoch(epoch, window, alpha, self.options.between(self.options.beta, done), bar)
+            seed = seed_of(self.seed, "controller", epoch)
+            if self._learns_through_modules() and self.options.recalibrate:
+                self._recalibrate_along_draws(alpha, seed)
+            row |= self.training.epoch(epoch, window, done, seed=seed, bar=bar)
         row |= weight_epoch(
             self.graph,
             self.task,
@@ -177,110 +190,17 @@ class Search:
             seed=self.seed,
             epoch=epoch,
             spread=spread,
-            # Above its target a sample is still told by how much: no window in which nothing is learnt.
-            positive_share=row["positive_share"] if self.options.reward == "window" else 1.0,
+            positive_share=row["positive_share"] if self._learns_in_windows() else 1.0,
             running_accuracy=row["running_accuracy"],
             recalibrated_accuracy=row["val_accuracy"],
         )
         return row, found
 
-    def _controller_epoch(self, epoch: int, window: Window, alpha: float, beta: float, bar: Bar) -> SearchRow:
-        options = self.options
-        if options.lr_decay_epochs:
-            for group in self.controller_optimiser.param_groups:
-                group["lr"] = options.lr * 0.1 ** (epoch // options.lr_decay_epochs)
-        seed = seed_of(self.seed, "controller", epoch)
-        generator = torch.Generator().manual_seed(seed_of(seed, "architectures"))
-        torch.manual_seed(seed)
-        earned, cost, spread = [], [], []
-        for i in range(options.controller_passes):
-            loader = self.task.loader(
-                options.controller_split, options.controller_batch, seed=seed_of(seed, i), device=self.device
-            )
-            for batch in loader:
-                rewards, latency, entropy = self._controller_step(batch, window, alpha, beta, generator)
-                earned.append(rewards.flatten())
-                cost.append(latency.flatten())
-                spread.append(entropy)
-                bar.advance()
-        rewards, latency = torch.cat(earned), torch.cat(cost)
-        constrained = {"multiplier": self.multiplier} if options.reward == "constrained" else {}
-        return constrained | {
-            "reward": float(rewards.mean()),
-            "positive_share": float((rewards > 0).double().mean()),
-            "sampled_ms": float(latency.mean()),
-            "sampled_std": float(latency.std()),
-            "entropy": float(torch.cat(spread).mean()),
-        }
-
-    def _controller_step(
-        self, batch: Batch, window: Window, alpha: float, beta: float, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of the controller: rewards and latencies of the samples `[S, B]`, entropies `[B]`."""
-        options = self.options
-        self.controller.train()
-        targets = None if self.targets is None else self.targets.draw(len(batch.inputs), generator)
-        logits = self._logits(batch.inputs, targets)
-        q = self.policy.probabilities(logits, alpha)
-        draws = [self.policy.sample(q, generator) for _ in range(options.samples)]
-        codes = [draw.codes for draw in draws]
-        if options.baseline == "self_critical":
-            codes.append(self.policy.mode(logits))
-        rewards, latency = self._rewards(batch, torch.stack(codes), window, targets)
-        sampled = rewards[: options.samples]
-        mode = rewards[options.samples] if len(rewards) > options.samples else None
-        advantage = advantages(sampled, options.baseline, mode)
-        entropy = self.policy.entropy(q, options.entropy)
-        log_prob = torch.stack([draw.log_prob for draw in draws])
-        loss = surrogate(log_prob, advantage.to(log_prob), entropy, beta)
-        if options.diversity:
-            loss = loss - options.diversity * self.policy.information(self._alike(batch.inputs, q, targets, alpha))
-        self.controller_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.controller_optimiser.step()
-        if options.reward == "constrained":
-            aim = window.middle if targets is None else targets
-            excess = (self.cost(self.policy.mode(logits)) / aim - 1.0).clamp_min(0.0)
-            self.multiplier = next_multiplier(self.multiplier, float(excess.mean()), options.multiplier_rate)
-        return sampled, latency[: options.samples], entropy.detach().cpu()
-
-    def _logits(self, inputs: Tensor, targets: Tensor | None) -> Tensor:
-        logits: Tensor = self.controller(inputs) if targets is None else self.controller(inputs, targets)
-        return logits
-
-    def _alike(self, inputs: Tensor, q: Tensor, targets: Tensor | None, alpha: float) -> Tensor:
-        """Probabilities `q` were all images asked for the same, so that only the images make them differ."""
-        if targets is None:
-            return q
-        return self.policy.probabilities(self._logits(inputs, targets[:1].expand(len(inputs))), alpha)
-
-    @torch.no_grad()
-    def _rewards(
-        self, batch: Batch, codes: Tensor, window: Window, targets: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Rewards and latencies `[S, B]` of codes `[S, B, D]`: all of them in one routed batch."""
-        samples, size, width = codes.shape
-        flat = codes.reshape(samples * size, width)
-        self.graph.eval()
-        inputs = batch.inputs.repeat(samples, *[1] * (batch.inputs.dim() - 1))
-        right = self.graph(inputs, PerInstance(flat)).argmax(1) == batch.targets.repeat(samples)
-        latency = self.cost(flat)
-        options, right = self.options, right.cpu()
-        if targets is not None:
-            assert self.targets is not None
-            window = self.targets.window(targets.repeat(samples))
-        signs = {"positive": options.positive, "negative": options.negative}
-        if options.reward == "constrained":
-            earned = constrained_reward(right, latency, window.middle, multiplier=self.multiplier, **signs)
-        else:
-            earned = reward(right, latency, window, kappa=options.kappa, **signs)
-        return earned.reshape(samples, size), latency.reshape(samples, size)
-
     @torch.no_grad()
     def _draw(self, inputs: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
         self.controller.eval()
         targets = None if self.targets is None else self.targets.draw(len(inputs), generator)
-        q = self.policy.probabilities(self._logits(inputs, targets), alpha)
+        q = self.policy.probabilities(logits_of(self.controller, inputs, targets), alpha)
         codes = self.policy.sample(q, generator).codes
         # Weights must not come to rely on which image gets which architecture: the controller still changes.
         return codes[torch.randperm(len(codes), generator=generator)] if self.options.shuffle_policies else codes

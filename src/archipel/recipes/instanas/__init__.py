@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from archipel.cost import Device, LatencyTable
+from archipel.instance.controller_training import check_estimator
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
 from archipel.recipes.instanas.cascade import cascades
@@ -71,6 +72,7 @@ def prepare(
     file = Path(request.table) if request.table is not None and not measured else None
     space = open_space(task, function, settings.network)
     check_cost(space, settings)
+    check_estimator(space, settings.search)
     if settings.exits.any:
         exits_space(task, settings, macro_of(space, settings.network))
     if settings.baselines.which == "all":
