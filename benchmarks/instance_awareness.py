@@ -41,6 +41,7 @@ REMEDIES: dict[str, list[str]] = {
     "released": [*ALONE, *RELEASED],
     "constrained": [*ALONE, "--search.reward=constrained"],
     "conditioned": [*ALONE, "--search.conditioned"],
+    "gumbel": [*ALONE, "--search.estimator=gumbel"],
     "sandwich": [*ALONE, *SANDWICH],
     "sandwich, distillation": [*ALONE, *TAUGHT],
     "elastic": [*ALONE, *ELASTIC],
