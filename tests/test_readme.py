@@ -28,6 +28,7 @@ SMALL: dict[str, Any] = {
     },
     "search": {"epochs": 1},
     "finetuning": {"epochs": 1, "variants": 1},
+    "exits": {"width": 0.25, "points": 1},
     "baselines": {"widths": [0.25], "pool": 1, "contrasted": 0, "shuffles": 1},
     "jobs": {"workers": 1},
 }  # fmt: skip
@@ -59,6 +60,9 @@ def test_it_runs(ended: dict[str, Any]) -> None:
     assert result.report.is_file()
     assert result.folder == result.report.parent
     assert [(point.kind, point.name) for point in result.points] == [
+        ("early_exit", "A"),
+        ("static_exit", "1"),
+        ("static_exit", "2"),
         ("instanas", "A"),
         ("static_child", "A"),
         ("mobilenet_v2", "0.25x"),
@@ -68,7 +72,7 @@ def test_it_runs(ended: dict[str, Any]) -> None:
         assert point.measured_ms.mean > 0
         assert point.parameters > 0
     assert result.awareness.endswith(".")
-    assert str(result.points[0]).startswith("InstaNAS A: ")
+    assert str(result.points[0]).startswith("early exits A: ")
 
 
 def test_the_folder_holds_what_the_readme_says(ended: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ ASKED = Asked(
     request={"images": 100, "test_images": 40, "threads": 1, "seeds": 1},
     settings={
         "pretraining": {"epochs": 1}, "search": {"epochs": 2}, "finetuning": {"epochs": 1, "variants": 2},
-        "latency": {**TABLE, "images": 1, "final_rounds": 1}, "baselines": {"which": "none"}, "jobs": {"workers": 1},
+        "latency": {**TABLE, "images": 1, "final_rounds": 1}, "exits": {"width": 0.0}, "baselines": {"which": "none"},
+        "jobs": {"workers": 1},
     },
     evolving={
         "network": {"macro": "digits", "width": 0.25, "expand": 2}, "handover": {"expansions": [2]},
