@@ -94,8 +94,8 @@ def _legend(names: Sequence[str]) -> Markup:
 def _panel(one: Mapping[str, Any], names: Sequence[str]) -> theme.Panel:
     over = "simulated seconds" if one["axis"] == "seconds" else "architectures tried"
     sentence = (
-        f"True accuracy of what looked best so far, over {over}: mean over seeds, and a 95 % interval around it where the "
-        f"colour is light. The thin line is the optimum, {one['optimum']:.2f} %. The first tenth is left out."
+        f"True accuracy of what looked best so far, over {over}: mean over seeds, and a 95 % interval where the colour "
+        f"is light. The thin line is the optimum, {one['optimum']:.2f} %. The first tenth is left out."
     )
     pictures = []
     for size in _SIZES:
