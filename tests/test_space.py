@@ -246,7 +246,8 @@ class TestSpaceContract:
             assert space.canonical(mutated) == mutated
             both = architecture.keys() & mutated.keys()
             seen.add(next(name for name in both if architecture[name] != mutated[name]))
-        assert len(seen) > 1
+        always_open = set.intersection(*(set(architecture) for architecture in some(space)))
+        assert len(seen) > 1 or len(always_open) == 1  # exits: all but the first are open only where images go on
 
     def test_mutation_reaches_every_architecture(self, small_space: Space) -> None:
         reached, border = set(), {small_space.unrank(0)}

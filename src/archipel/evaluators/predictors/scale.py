@@ -56,7 +56,7 @@ class NormalScores:
     @classmethod
     def of(cls, scores: Tensor) -> NormalScores:
         known, counts = scores.double().unique(return_counts=True)  # ascending
-        middle = counts.cumsum(0) - counts / 2  # equal scores share the middle of their ranks
+        middle = counts.cumsum(0) - counts.double() / 2  # equal scores share the middle of their ranks
         z = torch.special.ndtri(middle / len(scores))
         if len(known) == 1:  # no slope to go on with
             known, z = torch.cat([known, known + 1]), torch.tensor([0.0, 1.0], dtype=torch.float64)
