@@ -150,7 +150,11 @@ class Cascade(nn.Module):
 
     def _urge_of_one(self, number: int, answer: Tensor) -> float:
         (logits,) = answer.tolist()
-        return doubt_of_one(logits) if self.gains is None else self.gains[number].of_one(logits)  # type: ignore[operator]
+        if self.gains is None:
+            return doubt_of_one(logits)
+        gain = self.gains[number]
+        assert isinstance(gain, Gain)
+        return gain.of_one(logits)
 
     @torch.no_grad()
     def every_answer(self, inputs: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def fisher(network: nn.Module, probe: Probe) -> float:
     layers (Theis et al., arXiv 1801.05787; Turner et al., ICLR 2020)."""
     outputs: list[Tensor] = []
 
-    def keep(_: nn.Module, given: Any, output: Tensor) -> Tensor:  # noqa: ARG001
+    def keep(_module: nn.Module, _given: Any, output: Tensor) -> Tensor:
         outputs.append(output)
         return output.clone()  # which may be changed in place
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from archipel.tasks.task import Task
 __all__ = ["Madds", "Parameters", "ProxyFeatures", "ZeroCost"]
 
 
-class _NeedsNothing:
+class _NeedsNothing(ABC):
     """`fit` looks at nothing but whether it was called as it should be."""
 
     def fit(self, architectures: Sequence[Architecture], scores: Tensor) -> None:
@@ -28,8 +29,9 @@ class _NeedsNothing:
     def predict(self, architectures: Sequence[Architecture]) -> Tensor:
         return torch.tensor([self._of(architecture) for architecture in architectures], dtype=torch.float64)
 
+    @abstractmethod
     def _of(self, architecture: Architecture) -> float:
-        raise NotImplementedError
+        """The score of one architecture."""
 
 
 @dataclass

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archipel.instance.cascade import Cascade, CascadePoint, answers, frontier, sweep, temperature_for
 from archipel.instance.escalation import Gain, doubt
 from archipel.instance.variants import choose_variants
+from archipel.nn.exits import Exits
 from archipel.recipes.instanas.study import Study
 
 __all__ = ["RULES", "SPLITS", "Answered", "Rule", "cascade_of", "height", "plain", "worth_having"]
@@ -137,7 +138,7 @@ def plain(
     }
 
 
-def cascade_of(study: Study, stages: Any, done: Mapping[str, Any], name: str) -> Cascade:
+def cascade_of(study: Study, stages: Sequence[nn.Module] | Exits, done: Mapping[str, Any], name: str) -> Cascade:
     """The cascade at one of its points.
 
     Args:
