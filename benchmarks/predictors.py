@@ -24,6 +24,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def table(data: str, images: Any, counts: Sequence[int], seeds: int, only: Seque
         "parameters": lambda _: Column(benchmark, "parameters"),
         "madds": lambda _: Column(benchmark, "madds"),
     }
-    makers |= {name: lambda seed, name=name: PREDICTORS[name](space, seed) for name in PREDICTORS}  # type: ignore[misc]
+    makers |= {name: partial(make, space) for name, make in PREDICTORS.items()}
     found = []
     for name in only or makers:
         for count in counts:
@@ -133,7 +134,7 @@ def proxies(data: str, images: Any, count: int, only: Sequence[str], batch: int 
         "parameters": lambda: Parameters(space),
         "madds": lambda: Madds(space, task.spec.input_shape),
     }
-    makers |= {name: lambda p=proxy: ZeroCost(space, task, p, batch=batch) for name, proxy in PROXIES.items()}  # type: ignore[misc]
+    makers |= {name: partial(ZeroCost, space, task, proxy, batch=batch) for name, proxy in PROXIES.items()}
     found = []
     for name in only or makers:
         began = time.process_time()

@@ -109,7 +109,8 @@ class Study:
         folder = self.out / "pooled"
         files = []
         for kind, name in zip(KINDS, ("evolved-0", "random-0", "proxyless")):
-            rows = [list(csv.reader(open(self.out / f"samples-{s}" / f"samples-{name}.csv"))) for s in self.seeds]  # noqa: SIM115
+            texts = [(self.out / f"samples-{s}" / f"samples-{name}.csv").read_text() for s in self.seeds]
+            rows = [list(csv.reader(text.splitlines())) for text in texts]
             files.append(self.out / f"{kind}.csv")
             with files[-1].open("w", newline="") as stream:
                 csv.writer(stream).writerows([rows[0][0], *(row for each in rows for row in each[1:])])
