@@ -222,7 +222,9 @@ class TestResult:
             assert isinstance(row["committee"], bool)
             assert row["gains"] is None or [len(gain["weights"]) for gain in row["gains"]] == [3]
             assert all(1 / 17 < temperature < 17 for temperature in row["temperatures"])
-            assert row["frontier"] == sorted(row["frontier"])
+            along = [(found["val_ms"], found["val_accuracy"]) for found in row["frontier"]]
+            assert along == sorted(along)
+            assert all(len(found["thresholds"]) == len(row["costs_ms"]) - 1 for found in row["frontier"])
             for name, found in row["points"].items():
                 assert found["val_ms"] == pytest.approx(first + found["shares"][1] * second)
                 point = next(p for p in result["points"] if (p["kind"], p["name"]) == (row["kind"], name))

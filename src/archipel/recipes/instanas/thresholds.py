@@ -130,11 +130,17 @@ def plain(
         "gains": None if gains is None else [{"weights": g.weights.tolist(), "bias": float(g.bias)} for g in gains],
         "costs_ms": seen.costs_ms,
         "temperatures": seen.temperatures,
-        "points": {
-            name: {"thresholds": p.thresholds, "shares": p.shares, "val_accuracy": p.accuracy, "val_ms": p.ms}
-            for name, p in chosen.items()
-        },
-        "frontier": [(p.ms, p.accuracy) for p in frontier(every)],
+        "points": {name: _told(point) for name, point in chosen.items()},
+        "frontier": [_told(point) for point in frontier(every)],
+    }
+
+
+def _told(point: CascadePoint) -> dict[str, Any]:
+    return {
+        "thresholds": point.thresholds,
+        "shares": point.shares,
+        "val_accuracy": point.accuracy,
+        "val_ms": point.ms,
     }
 
 
