@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +15,7 @@ from archipel.errors import DataError, OptionError, did_you_mean
 from archipel.space import Space
 from archipel.tasks.augmentation import Augmentation
 from archipel.tasks.decoding import EncodedImages, Skipped
-from archipel.tasks.head import PooledLinear
+from archipel.tasks.head import PooledLinear, space_for
 from archipel.tasks.task import SPLITS, Batch, TaskSpec
 
 __all__ = ["Accuracy", "Classification", "Loader", "channel_moments"]
@@ -129,21 +127,7 @@ class Classification:
         A function without a parameter `classes` gives a body with `out_channels`, which gets pooling and a linear
         layer; `SpaceError` if it has none.
         """
-        channels, size, _ = self.spec.input_shape
-        offered = {"classes": len(self.spec.classes), "channels": channels, "size": size}
-        parameters = inspect.signature(fn).parameters
-        options = {name: value for name, value in offered.items() if name in parameters} | options
-        if "classes" in parameters:
-            return Space(fn, **options)
-
-        @functools.wraps(fn)
-        def with_head(choose: Any, **chosen: Any) -> nn.Module:
-            body = fn(choose, **chosen)
-            if not isinstance(body, nn.Module):
-                return body  # for `Space` to complain of, as of any function that returns no module
-            return PooledLinear(body, len(self.spec.classes), name=getattr(fn, "__name__", None))
-
-        return Space(with_head, **options)
+        return space_for(self.spec, fn, **options)
 
     def image(self, split: str, i: int) -> np.ndarray:
         """Sample `i` of `split` to look at: uint8 `[H, W, 3]`."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from archipel.errors import DataError
 from archipel.progress import SILENT, Progress
 
-__all__ = ["UNREADABLE", "EncodedImages", "Skipped", "decode", "header", "in_threads", "threads"]
+__all__ = ["UNREADABLE", "EncodedImages", "Skipped", "decode", "header", "in_threads", "pixels_of", "threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -94,30 +94,35 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def decode(file: Path | BinaryIO, *, channels: int, size: int | None = None) -> np.ndarray:
-    """One picture as uint8 `[C, H, W]`. Raises one of `UNREADABLE`.
+    """One picture as uint8 `[C, H, W]`; see `pixels_of`. Raises one of `UNREADABLE`."""
+    with Image.open(file) as opened:
+        if size is not None:
+            opened.draft(None, (size, size))  # a JPEG is scaled while it is decoded, never below `size`
+        return pixels_of(opened, channels=channels, size=size)
+
+
+def pixels_of(picture: Image.Image, *, channels: int, size: int | None = None) -> np.ndarray:
+    """An opened picture as uint8 `[C, H, W]`. Raises one of `UNREADABLE`; may turn the picture in place.
 
     Turned as its EXIF orientation says, transparency laid on white, 16-bit greys divided by 257, colour turned to
     grey or back as `channels` (1 or 3) asks, then the largest centred square scaled to `size` pixels (bilinear,
     antialiased). `size` None leaves the size.
     """
-    with Image.open(file) as opened:
-        if size is not None:
-            opened.draft(None, (size, size))  # a JPEG is scaled while it is decoded, never below `size`
-        opened.load()
-        image: Image.Image = opened
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I"):
-            image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-        elif image.mode == "F":
-            raise ValueError("float pixels have no stated range; save it as 8-bit or 16-bit")
-        elif image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            white.alpha_composite(image.convert("RGBA"))
-            image = white
-        image = image.convert("L" if channels == 1 else "RGB")
-        if size is not None and image.size != (size, size):
-            image = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
-        pixels = np.asarray(image)
+    picture.load()
+    image = picture
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("float pixels have no stated range; save it as 8-bit or 16-bit")
+    elif image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None and image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from archipel.errors import SpaceError
+from archipel.space import Space
+from archipel.tasks.task import TaskSpec
 
-__all__ = ["PooledLinear"]
+__all__ = ["PooledLinear", "space_for"]
 
 
 class PooledLinear(nn.Module):
@@ -35,3 +42,27 @@ class PooledLinear(nn.Module):
                 f"{self.linear.in_features} promises [B, {self.linear.in_features}, H, W]"
             )
         return self.linear(features.mean((2, 3)))  # [B, classes]
+
+
+def space_for(spec: TaskSpec, fn: Callable[..., nn.Module], **options: Any) -> Space:
+    """`Space(fn)` with a task's `classes`, `channels` and `size` wherever `fn` has such a parameter and `options` do
+    not say otherwise; a body without a parameter `classes` gets a head.
+
+    Raises:
+        SpaceError: neither a parameter `classes` nor a body with `out_channels`.
+    """
+    channels, size, _ = spec.input_shape
+    offered = {"classes": len(spec.classes), "channels": channels, "size": size}
+    parameters = inspect.signature(fn).parameters
+    options = {name: value for name, value in offered.items() if name in parameters} | options
+    if "classes" in parameters:
+        return Space(fn, **options)
+
+    @functools.wraps(fn)
+    def with_head(choose: Any, **chosen: Any) -> nn.Module:
+        body = fn(choose, **chosen)
+        if not isinstance(body, nn.Module):
+            return body  # for `Space` to complain of, as of any function that returns no module
+        return PooledLinear(body, len(spec.classes), name=getattr(fn, "__name__", None))
+
+    return Space(with_head, **options)
