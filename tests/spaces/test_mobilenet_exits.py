@@ -11,7 +11,7 @@ from archipel.spaces import mobilenet_exits, mobilenet_v2
 
 
 @pytest.mark.parametrize(
-    ("macro", "size", "heads"), [("digits", 8, 2), ("compact", 32, 3), ("cifar", 32, 3), ("imagenet", 224, 3)]
+    ("macro", "size", "heads"), [("digits", 8, 3), ("compact", 32, 3), ("cifar", 32, 3), ("imagenet", 224, 3)]
 )
 def test_there_are_as_many_architectures_as_heads(macro: str, size: int, heads: int) -> None:
     space = Space(mobilenet_exits, macro=macro, size=size)

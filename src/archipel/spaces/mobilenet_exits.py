@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
@@ -22,15 +22,17 @@ SHALLOW: dict[str, Macro] = {
         2, stages((16, 1, 1), (24, 1, 2), (32, 2, 2), (64, 2, 2), (96, 1, 1), (128, 1, 1)), tail=640
     ),
 }
-EARLY: dict[str, Mapping[int, int]] = {
-    "digits": {2: 96},
-    "compact": {2: 192, 3: 256},
-    "compact_large": {2: 192, 3: 256},
-    "cifar": {3: 320, 4: 640},
-    "tiny": {3: 320, 4: 640},
-    "imagenet": {3: 320, 4: 640},
+EARLY: dict[str, tuple[int, ...]] = {
+    "digits": (0, 2),
+    "compact": (0, 2),
+    "compact_large": (0, 2),
+    "cifar": (1, 3),
+    "tiny": (1, 3),
+    "imagenet": (1, 3),
 }
-"""Of a macro-structure: the stages behind which it can answer before the end, and the channels from which it does."""
+"""Of a macro-structure: the stages behind which it can answer before the end."""
+GRID = 4
+"""An early head looks at so many places a side at most."""
 
 
 def mobilenet_exits(
@@ -46,9 +48,10 @@ def mobilenet_exits(
     """MobileNetV2 (arXiv 1801.04381) with a second head or a third on the way (BranchyNet, arXiv 1709.01686).
 
     Choices `exit1`, `exit2` and so on, from the first head: `leave` or `go`. So there are as many architectures as
-    heads, and each goes on where the one before turns off. A head works on maps as small as the last one's, averaged
-    down to that size: deciding early is cheap. Our own macro-structures have a layer where `mobilenet_v2` has several:
-    on few data and one core a layer costs more time than it is worth.
+    heads, and each goes on where the one before turns off. An early head is one linear layer over maps averaged down to
+    4 × 4 places at most: images that go on pay for it too, and so early it still matters where something is. Our own
+    macro-structures have a layer where `mobilenet_v2` has several: on few data and one core a layer costs more time
+    than it is worth.
 
     Args:
         macro: see `archipel.spaces.macro`; by image size if not given.
@@ -64,12 +67,14 @@ def mobilenet_exits(
     c = round_channels(skeleton.stem * width)
     stem = ConvBN(channels, c, 3, stride=skeleton.stem_stride, act=nn.ReLU6)
 
-    def head(c: int, tail: int, shrink: int = 1) -> nn.Module:
-        tail = tail_channels(tail, width)
-        smaller = [nn.AvgPool2d(shrink, ceil_mode=True)] if shrink > 1 else []
-        return nn.Sequential(*smaller, ConvBN(c, tail, act=nn.ReLU6), *classifier(tail, classes, dropout))
+    def early_head(c: int, side: int) -> nn.Module:
+        window = math.ceil(side / GRID)
+        smaller = [nn.AvgPool2d(window, ceil_mode=True)] if window > 1 else []
+        dropped = [nn.Dropout(dropout)] if dropout else []
+        features = c * math.ceil(side / window) ** 2
+        return nn.Sequential(*smaller, nn.Flatten(), *dropped, nn.Linear(features, classes))
 
-    def onwards(first: int, c: int, exits: int) -> list[nn.Module]:
+    def onwards(first: int, c: int, side: int, exits: int) -> list[nn.Module]:
         """Layers from a stage on, `exits` heads being behind it."""
         layers: list[nn.Module] = []
         for s, stage in enumerate(skeleton.stages[first:], start=first):
@@ -78,17 +83,17 @@ def mobilenet_exits(
                 stride = stage.stride if i == 0 else 1
                 block = InvertedResidual(c, c_out, expand=6 if s else 1, stride=stride, act=nn.ReLU6)
                 layers.append(Residual(block) if stride == 1 and c == c_out else block)
-                c = c_out
+                c, side = c_out, math.ceil(side / stride)
             if s in early:
-                left = math.prod(stage.stride for stage in skeleton.stages[s + 1 :])
                 options: dict[str, Callable[[], nn.Module]] = {
-                    "leave": partial(head, c, early[s], left),
-                    "go": partial(rest, s + 1, c, exits + 1),
+                    "leave": partial(early_head, c, side),
+                    "go": partial(rest, s + 1, c, side, exits + 1),
                 }
                 return [*layers, choose.op(f"exit{exits + 1}", options)]
-        return [*layers, head(c, skeleton.tail)]
+        tail = tail_channels(skeleton.tail, width)
+        return [*layers, ConvBN(c, tail, act=nn.ReLU6), *classifier(tail, classes, dropout)]
 
-    def rest(first: int, c: int, exits: int) -> nn.Module:
-        return nn.Sequential(*onwards(first, c, exits))
+    def rest(first: int, c: int, side: int, exits: int) -> nn.Module:
+        return nn.Sequential(*onwards(first, c, side, exits))
 
-    return nn.Sequential(stem, *onwards(0, c, 0))
+    return nn.Sequential(stem, *onwards(0, c, math.ceil(size / skeleton.stem_stride), 0))

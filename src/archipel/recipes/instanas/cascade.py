@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from archipel.instance.cascade import CascadePoint
 from archipel.progress import Progress
@@ -98,7 +97,7 @@ def _choose(
         alone = {name: (_ms(one), one.accuracies[0]) for name, one in seen.items()}
         points = {Pair(*names, rule): two.points(rule) for names, two in both.items() for rule in RULES}
         first, second, rule = best_pair(points, alone)
-        chosen = plain(study, both[first, second], rule, alone[second], study.settings.baselines.cascades, target_ms)
+        chosen = plain(both[first, second], rule, alone[second], study.settings.baselines.cascades, target_ms)
         return found | {"networks": [first, second], **chosen}
 
     study.once(_stage(kind, seed), work)
@@ -106,12 +105,13 @@ def _choose(
 
 def _see(study: Study, one: Contestant) -> Answered:
     """What a static network answers, as the only stage."""
-    logits: dict[str, Tensor] = {}
-    targets: dict[str, Tensor] = {}
-    for split in SPLITS:
-        found = predictions(one.network, study.task, split, device=study.device.torch_device)
-        logits[split] = torch.cat([output for _, output in found])[None]
-        targets[split] = torch.cat([batch.targets for batch, _ in found])
+    found = [
+        pair
+        for split in SPLITS
+        for pair in predictions(one.network, study.task, split, device=study.device.torch_device)
+    ]
+    logits = torch.cat([output for _, output in found])[None]
+    targets = torch.cat([batch.targets for batch, _ in found])
     assert one.table_ms is not None
     return Answered.of(logits, targets, [one.table_ms])
 
@@ -121,7 +121,7 @@ def _ms(one: Answered) -> float:
 
 
 def _followed_by(one: Answered, other: Answered) -> Answered:
-    logits = {split: torch.cat([one.logits[split], other.logits[split]]) for split in SPLITS}
+    logits = torch.cat([one.logits, other.logits])
     return Answered(logits, one.targets, one.costs_ms + other.costs_ms, one.temperatures + other.temperatures)
 
 

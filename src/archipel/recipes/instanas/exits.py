@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from archipel.architecture import Architecture
 from archipel.cost import LatencyTable, madds, measure_beside
 from archipel.cost.attribution import ghost
 from archipel.errors import OptionError, SpaceError
@@ -23,7 +24,7 @@ from archipel.recipes.instanas.judging import Contestant
 from archipel.recipes.instanas.settings import Settings
 from archipel.recipes.instanas.stages import final_name
 from archipel.recipes.instanas.study import Study
-from archipel.recipes.instanas.thresholds import RULES, SPLITS, Answered, cascade_of, height, plain
+from archipel.recipes.instanas.thresholds import SPLITS, Answered, Rule, cascade_of, plain
 from archipel.recipes.study import macro_of, open_space
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.distillation import Distillation
@@ -31,11 +32,13 @@ from archipel.space import Space
 from archipel.spaces import resolve
 from archipel.tasks.classification import Classification
 
-__all__ = ["KIND", "STATIC", "early_exits", "exits_space", "train_exits", "with_exits"]
+__all__ = ["KIND", "STATIC", "chain_of", "early_exits", "exits_space", "train_exits", "with_exits"]
 
 KIND, STATIC = "early_exit", "static_exit"
 MOST = 16
 """Exits that a network can have."""
+RULE = Rule(committee=False, learnt=True)
+"""Exits of one network err together: a mean of their answers gives a better top and a worse middle."""
 
 
 def exits_space(task: Classification, settings: Settings, macro: str | None) -> Space:
@@ -57,12 +60,16 @@ def exits_space(task: Classification, settings: Settings, macro: str | None) -> 
     return space
 
 
+def chain_of(space: Space, task: Classification) -> list[Architecture]:
+    """The exits, shallow to deep."""
+    return sorted(space, key=lambda architecture: madds(ghost(space, architecture), task.spec.input_shape))
+
+
 def new_exits(space: Space, task: Classification) -> Exits:
     """With fresh weights."""
     graph = MetaGraph(space)
-    chain = sorted(space, key=lambda architecture: madds(ghost(space, architecture), task.spec.input_shape))
     try:
-        return Exits.of([graph.extract(architecture) for architecture in chain])
+        return Exits.of([graph.extract(architecture) for architecture in chain_of(space, task)])
     except SpaceError as error:
         raise SpaceError(f"space '{space.name}' cannot be the exits of one network: {error}") from None
 
@@ -133,10 +140,9 @@ def early_exits(study: Study, table: LatencyTable, seed: int, target_ms: float |
 
     def work() -> dict[str, Any]:
         seen = _see(study, network, added, seed)
-        known = list(zip(alone, seen.accuracies))
-        rule = max(RULES, key=lambda rule: height(seen.points(rule), known))  # the first of equals
         names = [f"exit {k + 1}" for k in range(count)]
-        chosen = plain(study, seen, rule, known[-1], study.settings.exits.points, target_ms)
+        last = alone[-1], seen.accuracies[-1]
+        chosen = plain(seen, RULE, last, study.settings.exits.points, target_ms)
         return {"kind": KIND, "seed": seed, "networks": names, **chosen}
 
     done = study.once(f"cascade-{KIND}-{seed}", work)
@@ -149,13 +155,12 @@ def early_exits(study: Study, table: LatencyTable, seed: int, target_ms: float |
 
 @torch.no_grad()
 def _see(study: Study, network: Exits, added: list[float], seed: int) -> Answered:
-    logits: dict[str, Tensor] = {}
-    targets: dict[str, Tensor] = {}
     network.eval()
+    logits, targets = [], []
     with study.progress.bar(f"validating early exits, seed {seed}", len(SPLITS)) as bar:
         for split in SPLITS:
-            batches = list(study.task.loader(split, 256, device=study.device.torch_device))
-            logits[split] = torch.cat([torch.stack(network.answers(batch.inputs)) for batch in batches], 1)
-            targets[split] = torch.cat([batch.targets for batch in batches])
+            for batch in study.task.loader(split, 256, device=study.device.torch_device):
+                logits.append(torch.stack(network.answers(batch.inputs)))
+                targets.append(batch.targets)
             bar.advance()
-    return Answered.of(logits, targets, added)
+    return Answered.of(torch.cat(logits, 1), torch.cat(targets), added)

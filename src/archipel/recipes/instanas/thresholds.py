@@ -1,9 +1,10 @@
-"""How the stages of a cascade pass images on: fitted on `arch`, chosen on `val`.
+"""How the stages of a cascade pass images on, found on the images of `arch` and `val` together.
 
-Temperatures, and what passing an image on is worth, are fitted on `arch`; whether the stages answer as a committee,
-what decides and at which thresholds is chosen on `val`; costs are the latency table's. No network is trained here.
+No stage has learnt from them. Temperatures and what passing an image on is worth are a handful of numbers, so the same
+images can also say whether the stages answer as a committee, what decides and at which thresholds: a threshold chosen
+on more of them is worth more than one on images apart. Costs are the latency table's. No network is trained here.
 
-Letters: `S` stages, `N` images of a split.
+Letters: `S` stages, `N` images.
 """
 
 from __future__ import annotations
@@ -45,40 +46,38 @@ RULES = tuple(Rule(committee, learnt) for committee, learnt in itertools.product
 class Answered:
     """What the stages of a cascade answer, each every image, whether it gets there or not."""
 
-    logits: Mapping[str, Tensor]
-    """Split → `[S, N, classes]`."""
-    targets: Mapping[str, Tensor]
-    """Split → `[N]`."""
+    logits: Tensor
+    """`[S, N, classes]`."""
+    targets: Tensor
+    """`[N]`."""
     costs_ms: tuple[float, ...]
     """Milliseconds an image that each stage adds."""
     temperatures: tuple[float, ...]
 
     @classmethod
-    def of(cls, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor], costs_ms: Sequence[float]) -> Answered:
-        temperatures = tuple(temperature_for(own, targets["arch"]) for own in logits["arch"])
-        return cls(logits, targets, tuple(costs_ms), temperatures)
+    def of(cls, logits: Tensor, targets: Tensor, costs_ms: Sequence[float]) -> Answered:
+        return cls(logits, targets, tuple(costs_ms), tuple(temperature_for(own, targets) for own in logits))
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """Of each stage alone, on `val`."""
-        right = self.logits["val"].argmax(2) == self.targets["val"]
-        return tuple(right.double().mean(1).tolist())
+        """Of each stage alone."""
+        return tuple((self.logits.argmax(2) == self.targets).double().mean(1).tolist())
 
-    def _said(self, split: str, rule: Rule) -> tuple[Tensor, Tensor]:
+    def _said(self, rule: Rule) -> tuple[Tensor, Tensor]:
         """Answers `[S, N, classes]`, and whether they are right, `[S, N]`."""
-        said = answers(list(self.logits[split]), self.temperatures, committee=rule.committee)
-        return said, said.argmax(2) == self.targets[split]
+        said = answers(list(self.logits), self.temperatures, committee=rule.committee)
+        return said, said.argmax(2) == self.targets
 
     def gains(self, rule: Rule) -> list[Gain] | None:
         """What the last stage is expected to be worth more than each before; None where the doubt decides."""
         if not rule.learnt:
             return None
-        said, right = self._said("arch", rule)
+        said, right = self._said(rule)
         return [Gain.fit(own, mine, right[-1]) for own, mine in zip(said[:-1], right)]
 
     def points(self, rule: Rule) -> list[CascadePoint]:
-        """What comes of it on `val`, at every combination of thresholds."""
-        said, right = self._said("val", rule)
+        """What comes of it at every combination of thresholds."""
+        said, right = self._said(rule)
         gains: Sequence[Callable[[Tensor], Tensor]] = self.gains(rule) or [doubt] * (len(said) - 1)
         return sweep(torch.stack([urge(own) for urge, own in zip(gains, said)]), right, self.costs_ms)
 
@@ -109,9 +108,7 @@ def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> l
     return several or [max(points, key=lambda p: (p.accuracy, -p.ms))]
 
 
-def plain(
-    study: Study, seen: Answered, rule: Rule, last: tuple[float, float], count: int, target_ms: float | None
-) -> dict[str, Any]:
+def plain(seen: Answered, rule: Rule, last: tuple[float, float], count: int, target_ms: float | None) -> dict[str, Any]:
     """A rule with some points along what it reaches, in plain values: what `cascade_of` reads and the report shows.
 
     Args:
@@ -122,7 +119,7 @@ def plain(
     every = seen.points(rule)
     points = worth_having(every, last)
     rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
-    names = choose_variants(rows, count, validation_images=study.task.splits["val"], target_ms=target_ms)
+    names = choose_variants(rows, count, validation_images=len(seen.targets), target_ms=target_ms)
     chosen = {name: points[int(i)] for name, i in names.items()}
     gains = seen.gains(rule)
     return {
