@@ -79,6 +79,9 @@ class TestGain:
         assert gain.weights.tolist() == pytest.approx([-float(gain.weights[1]), float(gain.weights[1])])
         assert gain(logits[:, :2]).shape == (60,)
 
+    def test_no_answers_gain_nothing(self) -> None:
+        assert Gain(torch.tensor([1.0, -1.0]), 0.5)(torch.zeros(0, 4)).shape == (0,)
+
     def test_without_images_there_is_none(self) -> None:
         none = torch.zeros(0, dtype=torch.bool)
         with pytest.raises(OptionError, match="there are none"):

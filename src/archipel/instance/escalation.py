@@ -87,7 +87,8 @@ class Gain(nn.Module):
         return sum(map(operator.mul, weights, sorted(logits, reverse=True))) + bias
 
     def forward(self, answers: Tensor) -> Tensor:
-        return torch.addmv(self.bias, answers.topk(len(self.weights), 1).values, self.weights)
+        bias = self.bias.expand(len(answers))  # alone it would be what no images give
+        return torch.addmv(bias, answers.topk(len(self.weights), 1).values, self.weights)
 
 
 def _margins(answers: Tensor) -> Tensor:
