@@ -51,14 +51,21 @@ class TestWorthHaving:
         right = torch.arange(100) < 70
         doubts = torch.where(right, torch.linspace(0.0, 0.3, 100), torch.linspace(0.5, 0.9, 100))
         points = sweep(doubts[None], torch.stack([right, torch.ones_like(right)]), (1.0, 3.0))
-        kept = worth_having(points, (3.0, 1.0))
+        kept = worth_having(points, [(1.0, 0.7), (3.0, 1.0)])
         assert kept
         assert all(0.0 < point.shares[1] < 1.0 for point in kept)
         assert all(point.ms < 3.0 for point in kept)
         assert max(point.accuracy for point in kept) == 1.0
 
+    def test_a_point_that_any_network_alone_beats_is_not(self) -> None:
+        right = torch.arange(100) < 70
+        points = sweep(torch.linspace(0.0, 0.9, 100)[None], torch.stack([right, torch.ones_like(right)]), (1.0, 3.0))
+        assert worth_having(points, [(1.0, 0.7), (3.0, 1.0)])
+        (left,) = worth_having(points, [(1.0, 1.0), (3.0, 1.0)])
+        assert left.accuracy == 1.0
+
     def test_where_there_is_nothing_the_most_accurate_stays(self) -> None:
-        (point,) = worth_having(sweep(torch.zeros(1, 4), torch.eye(4)[:2] > 0, (1.0, 3.0)), (3.0, 0.25))
+        (point,) = worth_having(sweep(torch.zeros(1, 4), torch.eye(4)[:2] > 0, (1.0, 3.0)), [(3.0, 0.25)])
         assert (point.accuracy, point.ms) == (0.25, 1.0)
 
 

@@ -97,7 +97,7 @@ def _choose(
         alone = {name: (_ms(one), one.accuracies[0]) for name, one in seen.items()}
         points = {Pair(*names, rule): two.points(rule) for names, two in both.items() for rule in RULES}
         first, second, rule = best_pair(points, alone)
-        chosen = plain(both[first, second], rule, alone[second], study.settings.baselines.cascades, target_ms)
+        chosen = plain(both[first, second], rule, list(alone.values()), study.settings.baselines.cascades, target_ms)
         return found | {"networks": [first, second], **chosen}
 
     study.once(_stage(kind, seed), work)

@@ -141,8 +141,8 @@ def early_exits(study: Study, table: LatencyTable, seed: int, target_ms: float |
     def work() -> dict[str, Any]:
         seen = _see(study, network, added, seed)
         names = [f"exit {k + 1}" for k in range(count)]
-        last = alone[-1], seen.accuracies[-1]
-        chosen = plain(seen, RULE, last, study.settings.exits.points, target_ms)
+        known = list(zip(alone, seen.accuracies))
+        chosen = plain(seen, RULE, known, study.settings.exits.points, target_ms)
         return {"kind": KIND, "seed": seed, "networks": names, **chosen}
 
     done = study.once(f"cascade-{KIND}-{seed}", work)

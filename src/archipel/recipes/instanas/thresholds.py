@@ -96,28 +96,33 @@ def height(points: Sequence[CascadePoint], alone: Iterable[tuple[float, float]])
     return sum(max((a for ms, a in reached if ms <= latency), default=0.0) for latency in grid)
 
 
-def worth_having(points: Sequence[CascadePoint], last: tuple[float, float]) -> list[CascadePoint]:
-    """The points at which several stages answer something, and which the last network alone does not beat; where there
-    are none, the most accurate of all.
+def worth_having(points: Sequence[CascadePoint], alone: Sequence[tuple[float, float]]) -> list[CascadePoint]:
+    """The points of the frontier at which several stages answer something, and which no network alone beats; where
+    there are none, the most accurate of all.
 
     Args:
-        last: its milliseconds an image, and accuracy.
+        alone: milliseconds an image and accuracy of each network alone.
     """
-    ms, accuracy = last
-    several = [p for p in points if max(p.shares) < 1.0 and (p.ms < ms or p.accuracy > accuracy)]
-    return several or [max(points, key=lambda p: (p.accuracy, -p.ms))]
+
+    def beaten(point: CascadePoint) -> bool:
+        return any(ms <= point.ms and accuracy >= point.accuracy for ms, accuracy in alone)
+
+    several = [point for point in frontier(points) if max(point.shares) < 1.0 and not beaten(point)]
+    return several or [max(points, key=lambda point: (point.accuracy, -point.ms))]
 
 
-def plain(seen: Answered, rule: Rule, last: tuple[float, float], count: int, target_ms: float | None) -> dict[str, Any]:
+def plain(
+    seen: Answered, rule: Rule, alone: Sequence[tuple[float, float]], count: int, target_ms: float | None
+) -> dict[str, Any]:
     """A rule with some points along what it reaches, in plain values: what `cascade_of` reads and the report shows.
 
     Args:
-        last: milliseconds an image and accuracy of the last network alone.
+        alone: milliseconds an image and accuracy of each network alone.
         count: of points.
         target_ms: one point has at most so many milliseconds, if it can.
     """
     every = seen.points(rule)
-    points = worth_having(every, last)
+    points = worth_having(every, alone)
     rows = [{"epoch": i, "val_accuracy": p.accuracy, "map_ms": p.ms} for i, p in enumerate(points)]
     names = choose_variants(rows, count, validation_images=len(seen.targets), target_ms=target_ms)
     chosen = {name: points[int(i)] for name, i in names.items()}
