@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.metagraph import MetaGraph, PerInstance
-from archipel.nn import ConvBN, batch_norm2d, conv2d, segment
+from archipel.nn import ConvBN, PooledLinear, batch_norm2d, conv2d, segment
 from archipel.nn.fold import fold_batch_norm
 from archipel.space import Space
 
@@ -121,3 +121,20 @@ def test_elastic_pairs_become_a_convolution_for_every_child(enliven) -> None:
         torch.testing.assert_close(folded(x, route), graph(x, route))
     norms = [name for name, part in folded.named_modules() if isinstance(part, nn.BatchNorm2d)]
     assert norms == ["net.1.1"], "of an elastic convolution, but no elastic norm"
+
+
+@pytest.mark.parametrize(("channels", "side", "places"), [(3, 4, 4), (5, 16, 4), (2, 7, 4), (4, 3, 2), (6, 2, 4)])
+def test_averages_become_part_of_the_linear_layer(channels: int, side: int, places: int) -> None:
+    """Windows that reach beyond the edge average what is there."""
+    torch.manual_seed(0)
+    head = nn.Sequential(PooledLinear(channels, side, 5, places=places, dropout=0.5)).eval()
+    folded = fold_batch_norm(head)
+    assert not any(isinstance(layer, nn.AvgPool2d) for layer in folded.modules())
+    x = torch.randn(3, channels, side, side)
+    torch.testing.assert_close(folded(x), head(x))
+    torch.testing.assert_close(folded(x.to(memory_format=torch.channels_last)), head(x))
+
+
+def test_a_matrix_that_would_be_large_stays_apart() -> None:
+    head = nn.Sequential(PooledLinear(24, 56, 1000, places=4))
+    assert isinstance(fold_batch_norm(head)[0], PooledLinear)

@@ -19,9 +19,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from archipel.instance.escalation import Gain, doubt, doubt_of_one
 from archipel.nn.exits import Exits
 from archipel.nn.fold import fold_batch_norm
 
-__all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "sweep", "temperature_for", "within"]
+__all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "joined", "sweep", "temperature_for", "within"]
 
 EVERYTHING, NOTHING = -1e9, 1e9
 """Thresholds at which all images go on, and none does: doubts and gains lie between."""
@@ -39,6 +39,10 @@ COMBINATIONS = 4096
 """Most combinations of thresholds that a sweep looks at."""
 WIDEST = 16.0
 """Temperatures lie between 1/16 and 16: a split without a mistake would ask for 0."""
+
+
+_Urge: TypeAlias = Callable[[Sequence[float], float], float]
+_Stage: TypeAlias = tuple[nn.Module, nn.Module, float, float | None, _Urge]
 
 
 class Answer(NamedTuple):
@@ -104,6 +108,7 @@ class Cascade(nn.Module):
         self.costs_ms = tuple(costs_ms)
         self.committee = committee
         self.gains = None if gains is None else nn.ModuleList(gains)
+        self._row = self._in_a_row()
         self.eval()
 
     def at(self, thresholds: Sequence[float]) -> Cascade:
@@ -116,11 +121,17 @@ class Cascade(nn.Module):
             raise OptionError(f"the cascade has {len(self.thresholds)} thresholds; {len(thresholds)} are given")
         moved = copy.copy(self)
         moved.thresholds = tuple(thresholds)
+        moved._row = moved._in_a_row()
         return moved
 
-    @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
         """`[B, C, H, W]` → `[B, classes]`: see `Answer.output`."""
+        if len(inputs) == 1 and not torch.is_grad_enabled():  # changing the mode takes as long as a small layer
+            return self._of_one(inputs)[0]
+        with torch.no_grad():
+            return self._of_one(inputs)[0] if len(inputs) == 1 else self._of_many(inputs)
+
+    def _of_many(self, inputs: Tensor) -> Tensor:
         answers = self._answers(inputs)
         _, output = next(answers)
         for rows, own in answers:
@@ -131,12 +142,15 @@ class Cascade(nn.Module):
     def answer(self, inputs: Tensor) -> Answer:
         """As `forward`, with who answered and what that cost."""
         output, stage = None, torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
-        for number, (rows, own) in enumerate(self._answers(inputs)):
-            if output is None or rows is None:
-                output, stage[:] = own, number
-            else:
-                output.index_copy_(0, rows, own)
-                stage[rows] = number
+        if len(inputs) == 1:
+            output, stage[:] = self._of_one(inputs)
+        else:
+            for number, (rows, own) in enumerate(self._answers(inputs)):
+                if output is None or rows is None:
+                    output, stage[:] = own, number
+                else:
+                    output.index_copy_(0, rows, own)
+                    stage[rows] = number
         assert output is not None
         spent = torch.tensor(self.costs_ms, dtype=torch.float64, device=inputs.device).cumsum(0)
         return Answer(output, stage, spent[stage])
@@ -148,13 +162,26 @@ class Cascade(nn.Module):
         decided: Tensor = self.gains[number](answers)
         return decided
 
-    def _urge_of_one(self, number: int, answer: Tensor) -> float:
-        (logits,) = answer.tolist()
-        if self.gains is None:
-            return doubt_of_one(logits)
-        gain = self.gains[number]
-        assert isinstance(gain, Gain)
-        return gain.of_one(logits)
+    def _of_one(self, image: Tensor) -> tuple[Tensor, int]:
+        """The answer of a batch of one, and the stage that gave it: `_answers` with next to nothing between layers."""
+        x, before = image, None
+        for number, (trunk, stage, temperature, threshold, urge) in enumerate(self._row):
+            x = trunk(x)
+            answer: Tensor = stage(x)
+            if self.committee:
+                answer = before = joined(before, answer / temperature, number)
+                temperature = 1.0
+            if threshold is None or urge(answer.tolist()[0], temperature) <= threshold:
+                return answer / temperature, number
+        raise AssertionError("the last stage has no threshold")
+
+    def _in_a_row(self) -> list[_Stage]:
+        """What `_of_one` goes through: a module's own modules are slow to ask for."""
+        urges: list[_Urge] = [doubt_of_one] * len(self.stages)
+        if self.gains is not None:
+            urges[:-1] = [gain.of_one for gain in self.gains if isinstance(gain, Gain)]
+        thresholds = (*self.thresholds, None)
+        return list(zip(self.trunks, self.stages, self.temperatures, thresholds, urges, strict=True))
 
     @torch.no_grad()
     def every_answer(self, inputs: Tensor) -> Tensor:
@@ -178,15 +205,11 @@ class Cascade(nn.Module):
             mine = trunk(mine)
             answer = stage(mine) / temperature
             if self.committee:
-                answer = _joined(before, answer, number)
+                answer = joined(before, answer, number)
             yield rows, answer
             if threshold is None:
                 return
             before = answer
-            if len(mine) == 1:
-                if self._urge_of_one(number, answer) <= threshold:
-                    return
-                continue
             unsure = (self.urge(number, answer) > threshold).nonzero()[:, 0]
             if not len(unsure):
                 return
@@ -204,7 +227,7 @@ class _Whole(nn.Module):
         return torch.stack(self.exits.answers(inputs))
 
 
-def _joined(before: Tensor | None, scaled: Tensor, count: int) -> Tensor:
+def joined(before: Tensor | None, scaled: Tensor, count: int) -> Tensor:
     """Logarithms of a committee's mean probabilities, `[B, classes]`, once the next member's logits are there.
 
     Args:
@@ -224,10 +247,10 @@ def answers(logits: Sequence[Tensor], temperatures: Sequence[float], *, committe
     """
     scaled = [z / temperature for z, temperature in zip(logits, temperatures)]
     if committee:
-        joined: list[Tensor] = []
+        together: list[Tensor] = []
         for number, own in enumerate(scaled):
-            joined.append(_joined(joined[-1] if joined else None, own, number))
-        scaled = joined
+            together.append(joined(together[-1] if together else None, own, number))
+        scaled = together
     return torch.stack(scaled)
 
 

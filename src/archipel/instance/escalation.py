@@ -33,11 +33,11 @@ def doubt(logits: Tensor) -> Tensor:
     return probabilities.scatter(1, largest, 0.0).sum(1)
 
 
-def doubt_of_one(logits: Sequence[float]) -> float:
-    """`doubt` of a single answer, in plain numbers: right behind a network every call of torch costs what half a layer
-    costs."""
+def doubt_of_one(logits: Sequence[float], temperature: float = 1.0) -> float:
+    """`doubt` of a single answer over a temperature, in plain numbers: right behind a network every call of torch costs
+    what half a layer costs."""
     largest = max(logits)
-    others = sum(math.exp(z - largest) for z in logits) - 1.0
+    others = sum(math.exp((z - largest) / temperature) for z in logits) - 1.0
     return others / (1.0 + others)
 
 
@@ -79,12 +79,12 @@ class Gain(nn.Module):
         weights = torch.linalg.solve(gram, centred.T @ (gained - mean))
         return cls(torch.cat([weights.sum()[None], -weights]), float(mean - middle @ weights))
 
-    def of_one(self, logits: Sequence[float]) -> float:
-        """Of a single answer, in plain numbers."""
+    def of_one(self, logits: Sequence[float], temperature: float = 1.0) -> float:
+        """Of a single answer over a temperature, in plain numbers."""
         if self._plain is None:
             self._plain = self.weights.tolist(), float(self.bias)
         weights, bias = self._plain
-        return sum(map(operator.mul, weights, sorted(logits, reverse=True))) + bias
+        return sum(map(operator.mul, weights, sorted(logits, reverse=True))) / temperature + bias
 
     def forward(self, answers: Tensor) -> Tensor:
         bias = self.bias.expand(len(answers))  # alone it would be what no images give

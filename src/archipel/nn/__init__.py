@@ -1,6 +1,6 @@
 """Blocks that networks are made of."""
 
-from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, Residual, Zero, classifier, residual
+from archipel.nn.blocks import BasicBlock, ConvBN, InvertedResidual, PooledLinear, Residual, Zero, classifier, residual
 from archipel.nn.elastic import batch_norm2d, conv2d, linear, resize, stack
 from archipel.nn.initial import he_fan_out
 from archipel.nn.segment import segment
@@ -9,6 +9,7 @@ __all__ = [
     "BasicBlock",
     "ConvBN",
     "InvertedResidual",
+    "PooledLinear",
     "Residual",
     "Zero",
     "batch_norm2d",

@@ -6,15 +6,17 @@ printed. All convolutions are bias-free and followed by batch norm. Sizes may be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from archipel.choose import Elastic, Place
 from archipel.nn.elastic import Size, batch_norm2d, conv2d, linear
 from archipel.nn.segment import segment
 
-__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "Residual", "Zero", "classifier", "residual"]
+__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "PooledLinear", "Residual", "Zero", "classifier", "residual"]
 
 
 class ConvBN(nn.Sequential):
@@ -92,6 +94,38 @@ class Zero(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.new_zeros(()).expand(x.shape)
+
+
+class PooledLinear(nn.Sequential):
+    """From maps `[B, channels, side, side]` to `[B, out]`: averaged down to a few places, then one linear layer over
+    all of them, so that it still matters where something is.
+
+    Args:
+        places: a side has so many at most.
+        dropout: before the linear layer.
+    """
+
+    def __init__(self, channels: int, side: int, out: int, *, places: int, dropout: float = 0.0) -> None:
+        window = math.ceil(side / places)
+        left = math.ceil(side / window)
+        pool = [nn.AvgPool2d(window, ceil_mode=True)] if window > 1 else []
+        dropped = [nn.Dropout(dropout)] if dropout else []
+        super().__init__(*pool, nn.Flatten(), *dropped, nn.Linear(channels * left**2, out))
+        self.channels, self.side, self.window = channels, side, window
+
+    @torch.no_grad()
+    def over_all_places(self) -> nn.Linear:
+        """One linear layer that does the same to maps as they are, flattened with their channels last."""
+        linear = self[-1]
+        assert isinstance(linear, nn.Linear)
+        seen_by = torch.arange(self.side, device=linear.weight.device) // self.window
+        many = seen_by.bincount()[seen_by]
+        small = linear.weight.unflatten(1, (self.channels, int(seen_by[-1]) + 1, -1))
+        spread = small[:, :, seen_by][..., seen_by] / (many[:, None] * many)
+        whole = nn.Linear(self.channels * self.side**2, linear.out_features).to(linear.weight)
+        whole.weight.copy_(spread.permute(0, 2, 3, 1).flatten(1))
+        whole.bias.copy_(linear.bias)
+        return whole
 
 
 class Residual(nn.Module):

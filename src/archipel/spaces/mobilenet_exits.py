@@ -9,7 +9,7 @@ from functools import partial
 from torch import nn
 
 from archipel.choose import Choose
-from archipel.nn.blocks import ConvBN, InvertedResidual, Residual, classifier
+from archipel.nn.blocks import ConvBN, InvertedResidual, PooledLinear, Residual, classifier
 from archipel.spaces.macro import MACROS, Macro, macro_for, round_channels, stages, tail_channels
 
 __all__ = ["mobilenet_exits"]
@@ -31,8 +31,8 @@ EARLY: dict[str, tuple[int, ...]] = {
     "imagenet": (1, 3),
 }
 """Of a macro-structure: the stages behind which it can answer before the end."""
-GRID = 4
-"""An early head looks at so many places a side at most."""
+PLACES = 4
+"""Of a side, that an early head looks at; smaller maps have fewer."""
 
 
 def mobilenet_exits(
@@ -67,13 +67,6 @@ def mobilenet_exits(
     c = round_channels(skeleton.stem * width)
     stem = ConvBN(channels, c, 3, stride=skeleton.stem_stride, act=nn.ReLU6)
 
-    def early_head(c: int, side: int) -> nn.Module:
-        window = math.ceil(side / GRID)
-        smaller = [nn.AvgPool2d(window, ceil_mode=True)] if window > 1 else []
-        dropped = [nn.Dropout(dropout)] if dropout else []
-        features = c * math.ceil(side / window) ** 2
-        return nn.Sequential(*smaller, nn.Flatten(), *dropped, nn.Linear(features, classes))
-
     def onwards(first: int, c: int, side: int, exits: int) -> list[nn.Module]:
         """Layers from a stage on, `exits` heads being behind it."""
         layers: list[nn.Module] = []
@@ -86,7 +79,7 @@ def mobilenet_exits(
                 c, side = c_out, math.ceil(side / stride)
             if s in early:
                 options: dict[str, Callable[[], nn.Module]] = {
-                    "leave": partial(early_head, c, side),
+                    "leave": partial(PooledLinear, c, side, classes, places=PLACES, dropout=dropout),
                     "go": partial(rest, s + 1, c, side, exits + 1),
                 }
                 return [*layers, choose.op(f"exit{exits + 1}", options)]
