@@ -30,10 +30,15 @@ RELEASED = [
 ]  # fmt: skip
 SANDWICH = ["--pretraining.sandwich=2"]
 TAUGHT = [*SANDWICH, "--pretraining.distillation=1", "--finetuning.distillation=0.9"]
-EXITS = [
-    "--pretraining.epochs=1", "--search.epochs=1", "--finetuning.epochs=1", "--baselines=none", "--exits.epochs=15",
+SHORT = ["--pretraining.epochs=1", "--search.epochs=1", "--finetuning.epochs=1"]
+"""A search too short to be looked at, for what is trained beside it."""
+EXITS = [*SHORT, "--baselines=none", "--exits.epochs=15"]
+"""The early exits alone, as long as the `cpu` preset trains them."""
+LONGER = [
+    *SHORT, "--exits.epochs=30", "--baselines=static", "--baselines.epochs=30", "--baselines.widths=1.0",
+    "--baselines.pool=1", "--baselines.contrasted=0", "--baselines.cascades=0",
 ]  # fmt: skip
-"""The early exits alone, as long as the `cpu` preset trains them, beside a search too short to be looked at."""
+"""With MobileNetV2 1×, trained as long."""
 ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
 ALONE = ["--exits.width=0"]
 REMEDIES: dict[str, list[str]] = {
@@ -49,7 +54,7 @@ REMEDIES: dict[str, list[str]] = {
     "all": [*ALONE, *ELASTIC, *TAUGHT, "--search.conditioned"],
     "exits, labels alone": [*EXITS, "--exits.distillation=0"],
     "exits, wider": [*EXITS, "--exits.width=1.5"],
-    "exits, twice as long": [*EXITS, "--exits.epochs=30"],
+    "exits, twice as long": LONGER,
 }
 """Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs; `default`
 has the early exits, and all baselines."""

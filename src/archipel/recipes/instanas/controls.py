@@ -52,14 +52,15 @@ def new_mobilenet(study: Study, width: float) -> nn.Module:
 
 
 def mobilenet(study: Study, width: float, seed: int) -> None:
-    """MobileNetV2 from scratch, for as many epochs as the meta-graph, search and fine-tuning have together."""
+    """MobileNetV2 from scratch; where nothing else is asked for, for as many epochs as the meta-graph, search and
+    fine-tuning have together."""
     stage = f"mobilenet-{seed}-{width_name(width)}"
     settings = study.settings
 
     def work() -> dict[str, Any]:
         torch.manual_seed(study.seed_of(stage, "weights"))
         network = new_mobilenet(study, width)
-        options = replace(settings.pretraining, epochs=study.all_epochs)
+        options = replace(settings.pretraining, epochs=settings.baselines.epochs or study.all_epochs)
         study.train_plain(network, options, title=f"MobileNetV2 {width:g}×, seed {seed}", stage=stage)
         study.folder.checkpoint(final_name("mobilenet_v2", width_name(width), seed)).save({"network": network}, {})
         return {}

@@ -63,18 +63,19 @@ class Plan:
         """What can begin at once: the long chain first, so that both cores end at about the same time."""
         settings = self.study.settings
         whole = self.study.reference_epochs + settings.pretraining.epochs
-        epochs = self.study.all_epochs
+        exits = settings.exits.epochs or self.study.all_epochs
+        plain = settings.baselines.epochs or self.study.all_epochs
         first = Job("pre-training", self._pretrain, whole, self._searches)
         sweep = [
-            Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * epochs)
+            Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * plain)
             for width in sorted(settings.baselines.sweep, reverse=True)
             for seed in range(self.seeds)
         ]
-        exits = [
-            Job(f"early exits, seed {seed}", partial(self._exits, seed), 0.25 * epochs)
+        early = [
+            Job(f"early exits, seed {seed}", partial(self._exits, seed), 0.25 * exits)
             for seed in range(self.seeds if settings.exits.any else 0)
         ]
-        return [first, *exits, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
+        return [first, *early, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
 
     def _pretrain(self, progress: Progress) -> None:
         pretrained(self.study.reporting_to(progress))

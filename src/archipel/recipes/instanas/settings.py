@@ -131,7 +131,9 @@ class Baselines:
     """Network in which BlockDrop and ConvNet-AIG leave out layers, as wide as the widest of `widths`; trained for as
     many epochs as all stages together."""
     widths: tuple[float, ...] = (0.25, 0.5, 1.0)
-    """MobileNetV2, trained from scratch for as many epochs as all stages together."""
+    """MobileNetV2, trained from scratch."""
+    epochs: int | None = None
+    """Of MobileNetV2; None: as many as all stages of the search have together."""
     pool: int = 16
     """Static children of the meta-graph judged per variant before the best is fine-tuned."""
     contrasted: int = 3
@@ -152,6 +154,10 @@ class Baselines:
         return self.widths if self.any else ()
 
     def __post_init__(self) -> None:
+        if self.epochs is not None and self.epochs < 1:
+            raise OptionError(
+                f"baselines.epochs is {self.epochs}; give 1 or more, or none for those of the whole search"
+            )
         if not 0 <= self.cascades <= 25:  # one letter each, and one for a target latency's
             raise OptionError(f"baselines.cascades is {self.cascades}; give 0 to 25")
 
