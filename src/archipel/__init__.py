@@ -9,23 +9,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archipel.api import Point, Result, run
     from archipel.architecture import Architecture
+    from archipel.deploy import Model, load
     from archipel.metagraph import MetaGraph, Mixture, PerInstance, Single
     from archipel.space import Space
 
     __version__: str
 
-__all__ = ["Architecture", "MetaGraph", "Mixture", "PerInstance", "Point", "Result", "Single", "Space", "run"]
+__all__ = [
+    "Architecture",
+    "MetaGraph",
+    "Mixture",
+    "Model",
+    "PerInstance",
+    "Point",
+    "Result",
+    "Single",
+    "Space",
+    "load",
+    "run",
+]
 
 # Loaded when first asked for, so that `import archipel` does not wait for torch or for package metadata.
 _HOMES = {
     "Architecture": "archipel.architecture",
     "MetaGraph": "archipel.metagraph",
     "Mixture": "archipel.metagraph",
+    "Model": "archipel.deploy",
     "PerInstance": "archipel.metagraph",
     "Point": "archipel.api",
     "Result": "archipel.api",
     "Single": "archipel.metagraph",
     "Space": "archipel.space",
+    "load": "archipel.deploy",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 
 import torch
@@ -42,6 +43,20 @@ class InstanceNetwork(nn.Module):
         self._children: OrderedDict[tuple[torch.device, bytes], nn.Module] = OrderedDict()
         self.eval()
 
+    def at(self, target_ms: float) -> InstanceNetwork:
+        """Of a conditioned controller: the network for one target, weights and children shared, with the plain
+        controller that it then has.
+
+        Raises:
+            OptionError: the controller is a plain one.
+        """
+        if not isinstance(self.controller, ConditionedController):
+            raise OptionError(f"target_ms {target_ms:g} is given, and the controller is a plain one")
+        moved = copy.copy(self)
+        moved._modules = dict(self._modules)
+        moved.controller = self.controller.at(target_ms).eval()
+        return moved
+
     @torch.no_grad()
     def codes(self, inputs: Tensor, target_ms: float | Tensor | None = None) -> Tensor:
         """The architectures picked for a batch, `[B, D]`, bool. Arguments as of `forward`."""
@@ -58,7 +73,15 @@ class InstanceNetwork(nn.Module):
         Raises:
             OptionError: it is missing, or given to a plain controller.
         """
+        return self._routed(inputs, self._logits(inputs, target_ms))
+
+    @torch.no_grad()
+    def answer(self, inputs: Tensor, target_ms: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the architectures that answered, `[B, D]`, bool, canonical."""
         logits = self._logits(inputs, target_ms)
+        return self._routed(inputs, logits), self.policy.mode(logits)
+
+    def _routed(self, inputs: Tensor, logits: Tensor) -> Tensor:
         if len(inputs) == 1:
             child: Tensor = self._child(logits)(inputs)
             return child

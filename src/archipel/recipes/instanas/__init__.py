@@ -21,6 +21,7 @@ from archipel.instance.controller_training import check_estimator
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
 from archipel.recipes.instanas.cascade import cascades
+from archipel.recipes.instanas.deployed import manifest_of
 from archipel.recipes.instanas.exits import early_exits, exits_space
 from archipel.recipes.instanas.judging import Contestant, contestants, forget_details, test
 from archipel.recipes.instanas.latency import check_cost, check_target, costs_of, latency_table
@@ -180,6 +181,7 @@ def run(
     result = result_of(
         study, measured, rows, study.done("pretraining"), searches, preset, seconds=time.monotonic() - begin
     )
+    manifest_of(study, everyone, rows, result["device"], result["title"], costs.batch).write(folder)
     folder.write_json("result.json", result)
     content: dict[str, Any] = folder.read_json("result.json")
     return content

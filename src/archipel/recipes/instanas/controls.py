@@ -21,11 +21,13 @@ from archipel.recipes.study import macro_of
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.policies import Drawn
 from archipel.sharing.training import train
+from archipel.space import Space
 from archipel.spaces import mobilenet_v2
 
 __all__ = [
     "beside_name",
     "mobilenet",
+    "mobilenet_space",
     "random_policy",
     "static_child",
     "union",
@@ -44,11 +46,16 @@ def beside_name(width: float) -> str:
     return f"mobilenet_v2 {width_name(width)}"
 
 
-def new_mobilenet(study: Study, width: float) -> nn.Module:
-    """MobileNetV2 with the macro-structure that the meta-graph has."""
+def mobilenet_space(study: Study, width: float) -> Space:
+    """Of MobileNetV2 with the macro-structure that the meta-graph has; one network."""
     macro = macro_of(study.space, study.settings.network)
-    space = study.task.space(mobilenet_v2, macro=macro, width=width)
-    return study.on_device(space.build({}))
+    return study.task.space(mobilenet_v2, macro=macro, width=width)
+
+
+def new_mobilenet(study: Study, width: float) -> nn.Module:
+    """With fresh weights."""
+    made: nn.Module = study.on_device(mobilenet_space(study, width).build({}))
+    return made
 
 
 def mobilenet(study: Study, width: float, seed: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from archipel.deploy.forms import cascade
 from archipel.instance.cascade import Cascade, CascadePoint, answers, frontier, sweep, temperature_for
 from archipel.instance.escalation import Gain, doubt
 from archipel.instance.variants import choose_variants
@@ -153,15 +154,5 @@ def cascade_of(study: Study, stages: Sequence[nn.Module] | Exits, done: Mapping[
         stages: as `Cascade` takes them.
         done: what `plain` made.
     """
-    gains = done["gains"]
-    whole: Cascade = study.on_device(
-        Cascade(
-            stages,
-            thresholds=done["points"][name]["thresholds"],
-            costs_ms=done["costs_ms"],
-            temperatures=done["temperatures"],
-            committee=done["committee"],
-            gains=None if gains is None else [Gain(torch.tensor(g["weights"]), g["bias"]) for g in gains],
-        )
-    )
+    whole: Cascade = study.on_device(cascade(stages, done, done["points"][name]["thresholds"]))
     return whole

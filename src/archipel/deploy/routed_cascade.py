@@ -1,0 +1,120 @@
+"""A cascade as one ONNX graph: who answers is decided inside it.
+
+Each stage stands in a branch of the one before. The rows that are unsure are gathered, the next stage runs on them
+alone, and its answers are scattered back; where no row is unsure the branch is not taken, so that a single image runs
+nothing behind the stage that answers it. Thresholds are an input: they move the graph along the cascade's frontier.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archipel.deploy.onnx_scope import Scope
+from archipel.instance.cascade import Cascade, joined
+from archipel.instance.escalation import doubt
+from archipel.nn.onnx_model import Part, onnx_parts
+
+__all__ = ["routed_cascade"]
+
+
+class _Stage(nn.Module):
+    """One stage: what it passes on, its answer as of now, and what is held against its threshold.
+
+    Args:
+        number: from 0; a committee joins its answer with those of so many stages before.
+    """
+
+    def __init__(self, cascade: Cascade, number: int) -> None:
+        super().__init__()
+        self.trunk = cascade.trunks[number]
+        self.head = cascade.stages[number]
+        self.gain = None if cascade.gains is None or number == len(cascade.gains) else cascade.gains[number]
+        self.temperature = cascade.temperatures[number]
+        self.number = number
+        self.committee = cascade.committee
+        self.last = number == len(cascade.stages) - 1
+
+    def forward(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, ...]:
+        maps = self.trunk(x)
+        answer = self.head(maps) / self.temperature
+        if self.committee:
+            answer = joined(before, answer, self.number)
+        if self.last:
+            return (answer,)
+        urge = doubt(answer) if self.gain is None else self.gain(answer)
+        return answer, urge, maps
+
+
+def routed_cascade(cascade: Cascade, input_shape: tuple[int, int, int]) -> Any:
+    """Inputs `images` `[B, C, H, W]` and `thresholds` `[S - 1]`; outputs `scores` `[B, classes]`, as `Answer.output`,
+    and `stage` `[B]`, int64, which stage answered.
+
+    Args:
+        cascade: on the CPU.
+        input_shape: `(C, H, W)`.
+
+    Returns:
+        An `onnx.ModelProto`.
+
+    Raises:
+        Exception: see `archipel.nn.onnx_model`.
+    """
+    from onnx import TensorProto, helper
+
+    parts = _parts(cascade, input_shape)
+    last = len(parts) - 1
+
+    def go(scope: Scope, number: int, taken: str, before: str) -> tuple[str, str]:
+        """A stage and all behind it: names of answers and of who gave them."""
+        given = [taken, before] if cascade.committee and number else [taken]
+        answer, *further = scope.run(parts[number], *given)
+        rows = scope.node("Slice", scope.node("Shape", answer), *(scope.constant([i], "int64") for i in (0, 1)))
+        stage = scope.node(
+            "ConstantOfShape", rows, value=helper.make_tensor("number", TensorProto.INT64, [1], [number])
+        )
+        if number == last:
+            return answer, stage
+        urge, maps = further
+        threshold = scope.node("Gather", "thresholds", scope.constant(number, "int64"))
+        unsure = scope.node("Greater", urge, threshold)
+
+        def onwards(inner: Scope) -> list[str]:
+            rows = inner.rows(unsure)
+            own = [inner.node("GatherND", name, rows) for name in (maps, answer)]
+            better, who = go(inner, number + 1, *own)
+            return [inner.node("ScatterND", old, rows, new) for old, new in ((answer, better), (stage, who))]
+
+        answered = scope.branch(
+            scope.any(unsure), onwards, lambda _: [answer, stage], [TensorProto.FLOAT, TensorProto.INT64]
+        )
+        return answered[0], answered[1]
+
+    whole = Scope()
+    scores, stage = go(whole, 0, "images", "")
+    return whole.model(
+        parts[0].source,
+        [
+            helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *input_shape]),
+            helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [last]),
+        ],
+        {
+            "scores": (scores, helper.make_tensor_value_info("", TensorProto.FLOAT, ["batch", None])),
+            "stage": (stage, helper.make_tensor_value_info("", TensorProto.INT64, ["batch"])),
+        },
+    )
+
+
+@torch.no_grad()
+def _parts(cascade: Cascade, input_shape: tuple[int, int, int]) -> list[Part]:
+    taken, before = torch.zeros(1, *input_shape), None
+    pairs: list[tuple[nn.Module, tuple[Tensor, ...]]] = []
+    for number in range(len(cascade.stages)):
+        stage = _Stage(cascade, number).eval()
+        inputs = (taken,) if before is None or not cascade.committee else (taken, before)
+        pairs.append((stage, inputs))
+        if not stage.last:
+            before, _, taken = stage(*inputs)
+    return onnx_parts(pairs, dynamic=True)
