@@ -74,6 +74,8 @@ def test_what_early_exits_save_in_a_sentence() -> None:
     assert "18 % one image at a time and 20 % in a batch against one exit for all" in told
     assert "40 to 56 % one image at a time and 43 to 50 % in a batch against MobileNetV2" in told
     assert sentence(shares[:1]) is None
+    dearer = [saved("A", "static_exit", -0.3, 0.0), *shares[2:]]
+    assert sentence(dearer).startswith("Early exits save, at equal accuracy, nothing against one exit for all, and 40")
 
 
 def test_ranges() -> None:

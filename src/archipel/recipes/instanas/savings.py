@@ -95,7 +95,9 @@ def sentence(saved: Sequence[Mapping[str, Any]]) -> str | None:
     for against, words in (("static_exit", "one exit for all"), ("mobilenet_v2", "MobileNetV2")):
         rows = [row for row in saved if (row["kind"], row["against"]) == ("early_exit", against)]
         clocks = [[row[clock]["mean"] for row in rows if row[clock]] for clock in CLOCKS]
-        if all(clocks):
+        if all(clocks) and max(map(max, clocks)) <= 0.0:
+            said.append(f"nothing against {words}")
+        elif all(clocks):
             alone, batch = (between(shares, " %", ".0f") for shares in clocks)
             said.append(f"{alone} one image at a time and {batch} in a batch against {words}")
     return f"Early exits save, at equal accuracy, {', and '.join(said)}." if said else None
