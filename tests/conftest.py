@@ -190,15 +190,20 @@ def segments(choose, *, classes: int = 4) -> nn.Module:
 def _listed() -> dict[str, Space]:
     """Every listed space, as small as its options let it be."""
     tiny = {"classes": 4, "channels": 3, "size": 8, "width": 0.25, "macro": "light", "blocks": 1, "cells": 1,
-            "out_channels": 64}  # fmt: skip
+            "out_channels": 64, "filters": 4}  # fmt: skip
     spaces = {}
     for name, function in SPACES.items():
+        if name in LIKE_ENAS:
+            continue
         parameters = inspect.signature(function).parameters
         options: dict[str, Any] = {k: v for k, v in tiny.items() if k in parameters}
         for variant in VARIANTS.get(name, ({},)):
             spaces["-".join([name, *variant.values()])] = Space(function, **options, **variant)
     return spaces
 
+
+# Cells of `enas` with more operations and other rules, which tests/spaces/test_two_input.py holds.
+LIKE_ENAS = ("nasnet", "pnas")
 
 # The options of a space that change what its layers compute.
 VARIANTS: dict[str, tuple[dict[str, str], ...]] = {

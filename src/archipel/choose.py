@@ -239,6 +239,10 @@ class Place(nn.Module):
         """Whether what runs here now is known to give 0, so that a shortcut around it has nothing to add."""
         return False
 
+    def taken_by(self, option: Any) -> Tensor | bool:  # noqa: ARG002 - nothing runs while a space is recorded
+        """Which rows of the batch under way take an option: all, none, or these `[R]`."""
+        return False
+
 
 class Recorder(Choose):
     """Builds every option of every choice and notes the choices, in the order in which they are first asked."""
@@ -346,12 +350,13 @@ class Recorder(Choose):
                 "give the second one another name"
             )
         if known.when != choice.when:
-            # One decision in several options of an op: active under any of them. Under a subset two such
-            # options can be on at once, and the count would no longer be a sum over options.
-            if choice.parent is None or self.choices[choice.parent].kind in ("subset", "inputs"):
+            # One decision in several options of an op: active under any of them. Where two such options can be on
+            # at once, the count would no longer be a sum over options.
+            parent = None if choice.parent is None else self.choices[choice.parent]
+            if parent is None or parent.kind == "subset" or (parent.kind == "inputs" and parent.k > 1):
                 raise SpaceError(
-                    f"choice '{choice.name}' stands in several options of subset '{choice.parent}'; "
-                    "give each its own name"
+                    f"choice '{choice.name}' stands in several options of {parent.kind if parent else 'subset'} "
+                    f"'{choice.parent}'; give each its own name"
                 )
             self.choices[choice.name] = choice = replace(known, when=known.when | choice.when)
         return self.choices[choice.name]

@@ -80,6 +80,21 @@ class _Shared(Place):
             running = [self.options[str(option)] for option in chosen] if chosen else [self.empty]
         return all(isinstance(option, Zero) for option in running)
 
+    def taken_by(self, option: Any) -> Tensor | bool:
+        route = current(self.choice.name)
+        at = self.choice.options.index(option)
+        if isinstance(route, Rows):
+            rows = route.taken[self.choice.name][at]
+            return True if rows is None else rows if len(rows) else False
+        if isinstance(route, Staged):
+            raise ArchitectureError(
+                f"choice '{self.choice.name}' is decided on the way, and the network asks what was taken; give codes "
+                "that are known before (PerInstance)"
+            )
+        if isinstance(route, Mixed) and self.choice.name in route.weights:
+            return route.on[self.choice.name][at]
+        return option in members(route.architecture[self.choice.name])
+
     def _run(self, option: Any, x: Any, rows: Tensor | None = None) -> Tensor:
         own = x[option] if self.choice.kind == "inputs" else x
         y: Tensor = self.options[str(option)](own if rows is None else rows_of(own, rows))

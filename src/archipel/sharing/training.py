@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from archipel.errors import OptionError
 from archipel.metagraph import MetaGraph, Route
+from archipel.nn.drop_path import DropPath
 from archipel.nn.exits import Exits
 from archipel.progress import SILENT, Bar, Progress
 from archipel.sharing.averaging import in_its_place, running_average
@@ -164,8 +165,11 @@ def weight_epoch(
     total, count = torch.zeros((), device=device), 0
     learning = distillation or Distillation(0.0)
     teacher = None if learning.teacher is None else learning.teacher.eval()
+    scheduled = [part for part in model.modules() if isinstance(part, DropPath)]
     for i, batch in enumerate(loader):
         now = done(i / len(loader))
+        for part in scheduled:
+            part.done = now
         if lr is not None:
             for group in optimiser.param_groups:
                 group["lr"] = lr(now)

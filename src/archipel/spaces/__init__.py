@@ -7,6 +7,8 @@ from typing import Any
 
 from archipel.errors import SpaceError, did_you_mean
 from archipel.space import SpaceFunction
+from archipel.spaces.darts import darts
+from archipel.spaces.enas import enas
 from archipel.spaces.evolved import CellSpace, load_space
 from archipel.spaces.fbnet import fbnet
 from archipel.spaces.instanas import instanas
@@ -16,7 +18,9 @@ from archipel.spaces.mobilenet_v2 import mobilenet_v2
 from archipel.spaces.mobilenet_v2_drop import mobilenet_v2_drop
 from archipel.spaces.nasbench201 import nasbench201
 from archipel.spaces.nasbench_macro import nasbench_macro
+from archipel.spaces.nasnet import nasnet
 from archipel.spaces.nets import NETS, Net
+from archipel.spaces.pnas import pnas
 from archipel.spaces.proxyless import proxyless
 from archipel.spaces.proxyless_tree import proxyless_tree
 from archipel.spaces.resnet_flat import resnet_flat
@@ -28,7 +32,9 @@ __all__ = [
     "NETS",
     "SPACES",
     "Net",
+    "darts",
     "definition",
+    "enas",
     "fbnet",
     "instanas",
     "mobilenet_elastic",
@@ -37,6 +43,8 @@ __all__ = [
     "mobilenet_v2_drop",
     "nasbench201",
     "nasbench_macro",
+    "nasnet",
+    "pnas",
     "proxyless",
     "proxyless_tree",
     "resnet_flat",
@@ -44,6 +52,8 @@ __all__ = [
 ]
 
 SPACES: dict[str, SpaceFunction] = {
+    "darts": darts,
+    "enas": enas,
     "fbnet": fbnet,
     "instanas": instanas,
     "mobilenet_elastic": mobilenet_elastic,
@@ -52,6 +62,8 @@ SPACES: dict[str, SpaceFunction] = {
     "mobilenet_v2_drop": mobilenet_v2_drop,
     "nasbench201": nasbench201,
     "nasbench_macro": nasbench_macro,
+    "nasnet": nasnet,
+    "pnas": pnas,
     "proxyless": proxyless,
     "proxyless_tree": proxyless_tree,
     "resnet_flat": resnet_flat,

@@ -1,7 +1,9 @@
 """Published networks: the space each was found in, with its options, and its architecture there. Facts, no weights.
 
 Block configurations as released by the authors of ProxylessNAS (Cai et al., ICLR 2019, arXiv 1812.00332), whose
-retraining recipe is beside them (their single-node script).
+retraining recipe is beside them (their single-node script); cells as the authors of DARTS (Liu et al., ICLR 2019) and
+of PNASNet-5's port to PyTorch list them, all in DARTS' network for CIFAR-10 and with its recipe, but without its
+auxiliary head and Cutout.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from typing import Any
 
 from archipel.architecture import Architecture
 from archipel.space import SpaceFunction
+from archipel.spaces.darts import darts
+from archipel.spaces.nasnet import nasnet
+from archipel.spaces.pnas import pnas
 from archipel.spaces.proxyless import proxyless
 from archipel.spaces.proxyless_tree import EDGES, OPERATIONS, proxyless_tree
 
@@ -50,6 +55,26 @@ def _cifar(about: str, blocks: str) -> Net:
         for edge, digit in zip(EDGES, digits, strict=True)
     }
     return Net(about, proxyless_tree, {"classes": 10, "size": 32}, Architecture(chosen), {"epochs": 300})
+
+
+def _cells(about: str, function: SpaceFunction, cells: Mapping[str, str], **chosen: Any) -> Net:
+    """`cells`: of each cell its blocks, two operations with the state that each reads, `sep_conv_3x3:0`."""
+    values: dict[str, Any] = dict(chosen)
+    for cell, text in cells.items():
+        edges = [word.split(":") for word in text.split()]
+        for j, pair in enumerate(zip(edges[::2], edges[1::2], strict=True), 2):
+            name = f"{cell}.b{j}"
+            if function is darts:
+                values[f"{name}.in"] = sorted(int(state) for _, state in pair)
+                values |= {f"{name}.e{state}": operation for operation, state in pair}
+                continue
+            for s, (operation, state) in enumerate(pair, 1):
+                values |= {f"{name}.in{s}": [int(state)], f"{name}.op{s}": operation}
+            if function is nasnet:
+                values[f"{name}.combine"] = "add"
+    options = {"cells": 6, "filters": 36, "classes": 10, "size": 32, "drop_path": 0.2}
+    training = {"epochs": 600, "batch": 96, "lr": 0.025, "weight_decay": 3e-4, "clip": 5.0}
+    return Net(about, function, options, Architecture(values), training)
 
 
 _MOBILE = """
@@ -99,5 +124,72 @@ NETS: dict[str, Net] = {
         154114153654 031163404310 615656013521 434445026445 006502410063 556026040151 654622351012 340016623461
         426405666336 615302342244 153244144425 332651356331 202665160422 426431362624
         """,
+    ),
+    "darts_v1": _cells(
+        "DARTS, first order; 3.00 % error on CIFAR-10",
+        darts,
+        {
+            "normal": """
+                sep_conv_3x3:1 sep_conv_3x3:0  skip_connect:0 sep_conv_3x3:1
+                skip_connect:0 sep_conv_3x3:1  sep_conv_3x3:0 skip_connect:2
+            """,
+            "reduction": """
+                max_pool_3x3:0 max_pool_3x3:1  skip_connect:2 max_pool_3x3:0
+                max_pool_3x3:0 skip_connect:2  skip_connect:2 avg_pool_3x3:0
+            """,
+        },
+    ),
+    "darts_v2": _cells(
+        "DARTS, second order; 2.76 % error on CIFAR-10",
+        darts,
+        {
+            "normal": """
+                sep_conv_3x3:0 sep_conv_3x3:1  sep_conv_3x3:0 sep_conv_3x3:1
+                sep_conv_3x3:1 skip_connect:0  skip_connect:0 dil_conv_3x3:2
+            """,
+            "reduction": """
+                max_pool_3x3:0 max_pool_3x3:1  skip_connect:2 max_pool_3x3:1
+                max_pool_3x3:0 skip_connect:2  skip_connect:2 max_pool_3x3:1
+            """,
+        },
+    ),
+    "nasnet_a": _cells(
+        "NASNet-A's cells (Zoph et al., CVPR 2018) in DARTS' network for CIFAR-10",
+        nasnet,
+        {
+            "normal": """
+                sep_conv_5x5:1 sep_conv_3x3:0  sep_conv_5x5:0 sep_conv_3x3:0  avg_pool_3x3:1 skip_connect:0
+                avg_pool_3x3:0 avg_pool_3x3:0  sep_conv_3x3:1 skip_connect:1
+            """,
+            "reduction": """
+                sep_conv_5x5:1 sep_conv_7x7:0  max_pool_3x3:1 sep_conv_7x7:0  avg_pool_3x3:1 sep_conv_5x5:0
+                skip_connect:3 avg_pool_3x3:2  sep_conv_3x3:2 max_pool_3x3:1
+            """,
+        },
+    ),
+    "amoebanet_a": _cells(
+        "AmoebaNet-A's cells (Real et al., AAAI 2019) in DARTS' network for CIFAR-10",
+        nasnet,
+        {
+            "normal": """
+                avg_pool_3x3:0 max_pool_3x3:1  sep_conv_3x3:0 sep_conv_5x5:2  sep_conv_3x3:0 avg_pool_3x3:3
+                sep_conv_3x3:1 skip_connect:1  skip_connect:0 avg_pool_3x3:1
+            """,
+            "reduction": """
+                avg_pool_3x3:0 sep_conv_3x3:1  max_pool_3x3:0 sep_conv_7x7:2  sep_conv_7x7:0 avg_pool_3x3:1
+                max_pool_3x3:0 max_pool_3x3:1  conv_1x7_7x1:0 sep_conv_3x3:5
+            """,
+        },
+    ),
+    "pnasnet_5": _cells(
+        "PNASNet-5's cell (Liu et al., ECCV 2018) in DARTS' network for CIFAR-10",
+        pnas,
+        {
+            "cell": """
+                sep_conv_5x5:0 max_pool_3x3:0  sep_conv_7x7:1 max_pool_3x3:1  sep_conv_5x5:1 sep_conv_3x3:1
+                sep_conv_3x3:4 max_pool_3x3:1  sep_conv_3x3:0 skip_connect:1
+            """,
+        },
+        **{"cell.blocks": 5},
     ),
 }
