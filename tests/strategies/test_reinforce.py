@@ -14,7 +14,7 @@ from archipel.choose import Choose
 from archipel.errors import OptionError
 from archipel.space import Space
 from archipel.spaces import nasbench201
-from archipel.strategies import nas_rl, reinforce
+from archipel.strategies import nas_rl, ppo, reinforce
 from archipel.strategies.policies import RecurrentPolicy
 from archipel.strategies.reinforce import Reinforce
 
@@ -105,3 +105,39 @@ def test_mistakes() -> None:
         with pytest.raises(OptionError, match=f"batch is {batch} and momentum {momentum:g}; give 1 or more"):
             reinforce(space, batch=batch, momentum=momentum)
     assert isinstance(reinforce(space), Reinforce)
+
+
+class TestClipped:
+    """PPO against its formula, and against REINFORCE where the two are one."""
+
+    def gain(self, ratio: float, advantage: float) -> tuple[float, float]:
+        """The clipped gain, and its slope in the logarithm of the probability."""
+        own = ppo(Space(nasbench201), clip=0.2)
+        log = torch.tensor(math.log(ratio), requires_grad=True)
+        found = own._gain(log, advantage, torch.zeros(()))
+        found.backward()
+        return float(found.detach()), float(log.grad)
+
+    def test_gain(self) -> None:
+        assert self.gain(1.0, 2.0) == pytest.approx((2.0, 2.0)), "at first the slope is REINFORCE's"
+        assert self.gain(1.5, 2.0) == pytest.approx((2.4, 0.0)), "likely enough: no more is learned"
+        assert self.gain(0.5, 2.0) == pytest.approx((1.0, 1.0))
+        assert self.gain(0.5, -2.0) == pytest.approx((-1.6, 0.0)), "unlikely enough"
+        assert self.gain(1.5, -2.0) == pytest.approx((-3.0, -3.0))
+
+    def test_one_pass_is_reinforce(self) -> None:
+        space = Space(nasbench201)
+        moved = []
+        for clip in (None, 0.2):
+            rng = torch.Generator().manual_seed(0)
+            policy = RecurrentPolicy(space, rng=rng)
+            own = Reinforce(policy, rng=rng, learning_rate=0.1, batch=3, clip=clip)
+            for score in (1.0, 5.0, 2.0):
+                own.tell(own.ask(), (score,))
+            moved.append(torch.cat([p.detach().flatten() for p in policy.parameters()]))
+        torch.testing.assert_close(*moved)
+
+    def test_passes_need_a_clip(self) -> None:
+        space, rng = Space(nasbench201), torch.Generator()
+        with pytest.raises(OptionError, match="passes is 2 and clip None; give 1 or more, and above 1 a clip above 0"):
+            Reinforce(RecurrentPolicy(space, rng=rng), rng=rng, learning_rate=0.1, passes=2)

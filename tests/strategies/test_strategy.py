@@ -13,7 +13,7 @@ from archipel.spaces import nasbench201
 from archipel.strategies import STRATEGIES, strategy
 
 # Those that train networks are held on what they are made of: `PredictorGuided` with a predictor that is quick.
-TRAINS = ("bananas", "npenas", "bayesian")
+TRAINS = ("bananas", "npenas", "bayesian", "pnas")
 SPECS = [*(name for name in STRATEGIES if name not in TRAINS), "predictor:ridge", "optuna:TPESampler"]
 
 

@@ -35,8 +35,8 @@ def pnas(
     """PNAS' cells (arXiv 1712.00559): one cell of one to five blocks, strided where it reduces; eight operations.
 
     Choices `cell.blocks`, how many there are, and `cell.b2.in1 .op1 .in2 .op2`: which states block 2 reads, and through
-    what. States 0 and 1 are the two cells before. All blocks are the cell's output, as in the released PNASNet-5. Where a
-    block's halves are swapped the network is the same; `archipel.strategies.pnas` tries one of them.
+    what. States 0 and 1 are the two cells before. All blocks are the cell's output, as in the released PNASNet-5. A
+    block whose halves are swapped gives the same network; `archipel.strategies.pnas` tries one of them.
 
     Args:
         cells: normal cells in each of the three stages (N); 2 while searching, 3 afterwards in the paper.

@@ -8,9 +8,10 @@ from archipel.strategies.npenas import npenas
 from archipel.strategies.nsga2 import NSGA2
 from archipel.strategies.optuna_sampler import OptunaSampler, samplers
 from archipel.strategies.predictor_guided import PredictorGuided
+from archipel.strategies.progressive import Progressive, pnas
 from archipel.strategies.random_search import RandomSearch
 from archipel.strategies.regularised_evolution import RegularisedEvolution
-from archipel.strategies.reinforce import Reinforce, nas_rl, reinforce
+from archipel.strategies.reinforce import Reinforce, nas_rl, ppo, reinforce
 from archipel.strategies.strategy import Scores, Strategy
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LocalSearch",
     "OptunaSampler",
     "PredictorGuided",
+    "Progressive",
     "RandomSearch",
     "RegularisedEvolution",
     "Reinforce",
@@ -30,6 +32,8 @@ __all__ = [
     "bayesian",
     "nas_rl",
     "npenas",
+    "pnas",
+    "ppo",
     "predictor_guided",
     "reinforce",
     "samplers",

@@ -13,9 +13,10 @@ from archipel.strategies.local_search import LocalSearch
 from archipel.strategies.npenas import npenas
 from archipel.strategies.nsga2 import NSGA2
 from archipel.strategies.optuna_sampler import OptunaSampler
+from archipel.strategies.progressive import pnas
 from archipel.strategies.random_search import RandomSearch
 from archipel.strategies.regularised_evolution import RegularisedEvolution
-from archipel.strategies.reinforce import nas_rl, reinforce
+from archipel.strategies.reinforce import nas_rl, ppo, reinforce
 from archipel.strategies.strategy import Strategy
 
 __all__ = ["STRATEGIES", "strategy"]
@@ -27,9 +28,11 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "nsga2": NSGA2,
     "reinforce": reinforce,
     "nas_rl": nas_rl,
+    "ppo": ppo,
     "bayesian": bayesian,
     "bananas": bananas,
     "npenas": npenas,
+    "pnas": pnas,
 }
 """Called as `f(space, objectives=1, seed=0, **settings)`."""
 

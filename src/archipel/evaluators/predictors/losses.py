@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Comparison", "Listwise", "Loss", "PairwiseHinge", "Regression"]
+__all__ = ["Absolute", "Comparison", "Listwise", "Loss", "PairwiseHinge", "Regression"]
 
 
 class Loss(Protocol):
@@ -36,6 +36,16 @@ class Regression:
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().mean()
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """Mean of |output − z|."""
+
+    ranks: bool = False
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).abs().mean()
 
 
 @dataclass(frozen=True)
