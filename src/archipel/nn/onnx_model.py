@@ -1,19 +1,25 @@
-"""A network as an ONNX model, written without the exporter's chatter."""
+"""Networks as ONNX models, written without the exporter's chatter.
+
+The exporter spends most of a second before it looks at a network. So many modules are exported together, as one graph
+with inputs and outputs of each, which is then taken apart: 16 modules cost little more than one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["onnx_model"]
+__all__ = ["Part", "as_model", "onnx_model", "onnx_parts", "renamed"]
 
 
-def onnx_model(network: nn.Module, inputs: tuple[Tensor, ...], **options: Any) -> Any:
+def onnx_model(network: nn.Module, inputs: tuple[Any, ...], **options: Any) -> Any:
     """What `torch.onnx.export` makes of an evaluation-mode network for `inputs`: an `onnx.ModelProto` with its weights
     inside.
 
@@ -32,4 +38,166 @@ def onnx_model(network: nn.Module, inputs: tuple[Tensor, ...], **options: Any) -
             logger.setLevel(logging.ERROR)
         program = torch.onnx.export(network, inputs, dynamo=True, external_data=False, verbose=False, **options)
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    for node in model.graph.node:  # where in whose source it came from, half of the file for a network of many layers
+        node.ClearField("metadata_props")
+    return model
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module's piece of a graph: what it takes and gives, its operations in order, its weights."""
+
+    taken: tuple[Any, ...]
+    given: tuple[Any, ...]
+    """`onnx.ValueInfoProto`s, as the module takes and gives them."""
+    nodes: tuple[Any, ...]
+    """`onnx.NodeProto`s."""
+    weights: tuple[Any, ...]
+    """`onnx.TensorProto`s."""
+    source: Any
+    """The `onnx.ModelProto` that it was cut from: its versions hold."""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names."""
+        return [value.name for value in self.taken]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names."""
+        return [value.name for value in self.given]
+
+    def named(self, inputs: Sequence[str], outputs: Sequence[str]) -> Part:
+        """The same with other names for what it takes and gives."""
+        known = dict(zip((*self.inputs, *self.outputs), (*inputs, *outputs)))
+
+        def name(own: str) -> str:
+            return known.get(own, own)
+
+        return replace(
+            self,
+            taken=tuple(_named(value, name) for value in self.taken),
+            given=tuple(_named(value, name) for value in self.given),
+            nodes=tuple(renamed(node, name) for node in self.nodes),
+        )
+
+    def needed(self, names: Iterable[str], known: set[str]) -> list[Any]:
+        """The operations that some tensors ask for and that are not `known` yet, in order; `known` grows by theirs."""
+        nodes = _needed(self.nodes, names, known)
+        known.update(name for node in nodes for name in node.output)
+        return nodes
+
+    def model(self) -> Any:
+        """The part as an `onnx.ModelProto` of its own."""
+        import onnx
+
+        graph = onnx.helper.make_graph(self.nodes, "network", self.taken, self.given, list(self.weights))
+        return as_model(graph, self.source)
+
+
+def as_model(graph: Any, source: Any) -> Any:
+    """An `onnx.GraphProto` as a model of the versions that another has."""
+    import onnx
+
+    made = onnx.helper.make_model(graph, opset_imports=source.opset_import, functions=source.functions)
+    made.ir_version = source.ir_version
+    return made
+
+
+def onnx_parts(pairs: Sequence[tuple[nn.Module, tuple[Tensor, ...]]], *, dynamic: bool = False) -> list[Part]:
+    """Several modules, each for its own inputs, exported together: a part each, no name in two of them.
+
+    What can be simplified is left to ONNX Runtime.
+
+    Args:
+        pairs: evaluation-mode modules that give a tensor or a tuple of tensors.
+        dynamic: whether the first dimension of all inputs is a batch of any size.
+
+    Raises:
+        Exception: see `onnx_model`.
+    """
+    rows = [tuple(x.clone() for x in inputs) for _, inputs in pairs]  # one tensor twice would be one input
+    options: dict[str, Any] = {}
+    if dynamic:
+        # Batches of one size would be taken for the same batch, and a part then read it from the input of another.
+        rows = [tuple(x[:1].repeat(n, *[1] * (x.dim() - 1)) for x in row) for n, row in enumerate(rows, start=2)]
+        dims = [{0: torch.export.Dim(f"batch{n}", min=1)} for n in range(len(rows))]
+        options["dynamic_shapes"] = ([tuple(dim for _ in row) for dim, row in zip(dims, rows)],)
+    with torch.no_grad():
+        tried = [module(*inputs) for (module, _), inputs in zip(pairs, rows)]
+    counts = [1 if isinstance(one, Tensor) else len(one) for one in tried]
+    together = _Together([module for module, _ in pairs]).eval()
+    model = onnx_model(together, (rows,), optimize=False, **options)
+    taken, given = iter(model.graph.input), iter(model.graph.output)
+    return [
+        _cut(model, number, [next(taken) for _ in inputs], [next(given) for _ in range(count)])
+        for number, (inputs, count) in enumerate(zip(rows, counts))
+    ]
+
+
+class _Together(nn.Module):
+    """y_i = f_i(x_i)."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(modules)
+
+    def forward(self, rows: Sequence[tuple[Tensor, ...]]) -> tuple[Any, ...]:
+        return tuple(member(*inputs) for member, inputs in zip(self.members, rows))
+
+
+def _cut(model: Any, number: int, taken: list[Any], given: list[Any]) -> Part:
+    """What some outputs need, its names made its own."""
+    nodes = _needed(model.graph.node, [value.name for value in given], {value.name for value in taken})
+    read = {name for node in nodes for name in _reads(node)} | {value.name for value in given}
+
+    def own(name: str) -> str:
+        return f"{number}/{name}" if name else name
+
+    return Part(
+        tuple(_named(value, own) for value in taken),
+        tuple(_named(value, own) for value in given),
+        tuple(renamed(node, own) for node in nodes),
+        tuple(_named(tensor, own) for tensor in model.graph.initializer if tensor.name in read),
+        model,
+    )
+
+
+def _named(entry: Any, name: Callable[[str], str]) -> Any:
+    copied = type(entry)()
+    copied.CopyFrom(entry)
+    copied.name = name(entry.name)
+    return copied
+
+
+def _needed(nodes: Sequence[Any], names: Iterable[str], known: set[str]) -> list[Any]:
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output}
+    pending, found = list(names), set()
+    while pending:
+        name = pending.pop()
+        if name not in known and name in maker and maker[name] not in found:
+            found.add(maker[name])
+            pending += _reads(nodes[maker[name]])
+    return [nodes[i] for i in sorted(found)]
+
+
+def renamed(node: Any, name: Callable[[str], str]) -> Any:
+    """A copy of an operation with other names for its tensors, in graphs inside it too."""
+    copied = _named(node, lambda _: "")
+    for names in (copied.input, copied.output):
+        names[:] = [name(own) for own in names]
+    for attribute in copied.attribute:
+        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            inner = [renamed(part, name) for part in graph.node]
+            del graph.node[:]
+            graph.node.extend(inner)
+            for value in (*graph.input, *graph.output, *graph.initializer):
+                value.name = name(value.name)
+    return copied
+
+
+def _reads(node: Any) -> list[str]:
+    """Names of the tensors that a node takes, in graphs inside it too."""
+    inner = [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)]
+    return [*node.input, *(name for graph in inner for part in graph.node for name in _reads(part))]
