@@ -30,6 +30,7 @@ from archipel.errors import OptionError
 from archipel.instance.escalation import Gain, doubt, doubt_of_one
 from archipel.nn.exits import Exits
 from archipel.nn.fold import fold_batch_norm
+from archipel.rows import rows_of
 
 __all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "joined", "sweep", "temperature_for", "within"]
 
@@ -215,7 +216,7 @@ class Cascade(nn.Module):
                 return
             if len(unsure) < len(mine):
                 rows = unsure if rows is None else rows[unsure]
-                mine, before = mine[unsure], answer[unsure]
+                mine, before = rows_of(mine, unsure), answer[unsure]
 
 
 class _Whole(nn.Module):
