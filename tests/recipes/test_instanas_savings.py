@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archipel.recipes.instanas.savings import between, needed_ms, savings, sentence
+from archipel.recipes.instanas.savings import MEAN, between, needed_ms, reached, savings, sentence
 from archipel.recipes.result import figure
 
 FAMILY = [(1.0, 0.5), (2.0, 0.7), (4.0, 0.8)]
@@ -33,6 +33,19 @@ class TestNeeded:
         assert needed_ms([(1.0, 0.5), (2.0, 0.51), (3.0, 0.9)], 0.7) == pytest.approx(2.0)
 
 
+class TestReached:
+    @pytest.mark.parametrize("accuracy", [0.55, 0.6, 0.7, 0.75])
+    def test_what_is_needed_for_it_reaches_it(self, accuracy: float) -> None:
+        ms = needed_ms(FAMILY, accuracy)
+        assert ms is not None
+        assert reached(FAMILY, ms) == pytest.approx(accuracy)
+
+    def test_beyond_the_ends(self) -> None:
+        assert reached(FAMILY, 9.0) == 0.8
+        assert reached(FAMILY, 0.9) is None
+        assert reached([], 1.0) is None
+
+
 def row(kind: str, name: str, seed: int, accuracy: float, ms: float) -> dict:
     return {"kind": kind, "name": name, "seed": seed, "accuracy": accuracy, "measured_ms": ms, "batch_ms": ms / 10}
 
@@ -49,6 +62,18 @@ def test_by_seed_and_only_where_the_static_family_is_as_accurate() -> None:
     cascade = found["child_cascade", "static_child"]
     assert cascade["measured_ms"]["values"] == pytest.approx([0.25])
     assert (cascade["measured_ms_seeds"], cascade["seeds"]) == (1, 2)
+
+
+def test_in_equal_time_and_over_all_points() -> None:
+    rows = [row("static_child", f"{i}", seed, a, ms) for seed in (0, 1) for i, (ms, a) in enumerate(FAMILY)]
+    rows += [row("instanas", "A", 0, 0.85, 2.0), row("instanas", "A", 1, 0.75, 0.5)]
+    rows += [row("instanas", "B", 0, 0.7, 1.0), row("instanas", "B", 1, 0.75, 2.0)]
+    a, b, both = savings({str(i): r for i, r in enumerate(rows)})
+    assert [found["name"] for found in (a, b, both)] == ["A", "B", MEAN]
+    assert a["measured_ms_gained"]["values"] == pytest.approx([0.15])  # of the second seed nothing is as fast
+    assert b["batch_ms_gained"]["values"] == pytest.approx([0.2, 0.05])
+    assert both["measured_ms_gained"]["values"] == pytest.approx([0.175, 0.05])
+    assert both["measured_ms"]["values"] == pytest.approx([0.5, (5 / 6 + 1 / 3) / 2])
 
 
 def test_what_was_not_timed_has_no_saving() -> None:
@@ -74,6 +99,8 @@ def test_what_early_exits_save_in_a_sentence() -> None:
     assert "18 % one image at a time and 20 % in a batch against one exit for all" in told
     assert "40 to 56 % one image at a time and 43 to 50 % in a batch against MobileNetV2" in told
     assert sentence(shares[:1]) is None
+    more = {**shares[1], "measured_ms_gained": figure([0.012]), "batch_ms_gained": figure([0.005])}
+    assert "In equal time +1.2 points of test accuracy one image at a time and +0.5" in sentence([more, *shares[2:]])
     dearer = [saved("A", "static_exit", -0.3, 0.0), *shares[2:]]
     assert sentence(dearer).startswith("Early exits save, at equal accuracy, nothing against one exit for all, and 40")
 

@@ -157,4 +157,11 @@ def test_savings_say_against_whom_and_where_nothing_is_as_accurate(
         ["B", "–", "–", "+30.0 ± 25.0 (2 of 3)", "+30.0 ± 25.0"],
     ]
     assert [kind.label for kind in table.kinds if kind] == ["child cascade", "InstaNAS"]
+    assert savings_table(read(folder), gained=True) is None
+    rows[0] |= {"measured_ms_gained": three, "measured_ms_gained_seeds": 3}
+    edit(folder, lambda result: result.update(savings=rows))
+    gained = savings_table(read(folder), gained=True)
+    assert gained is not None
+    assert gained.rows[0] == ["A", "+30.0 ± 25.0", "–", "–", "–"]
+    assert gained.head[1] == "against static child, points"
     assert "What it saves at equal accuracy" in write(folder).read_text(encoding="utf-8")
