@@ -236,6 +236,7 @@ def train(
     checkpoint: Checkpoints | None = None,
     progress: Progress = SILENT,
     validate: Callable[[int], dict[str, float]] | None = None,
+    until: Callable[[Sequence[Mapping[str, float]]], bool] | None = None,
 ) -> list[dict[str, float]]:
     """Train for all epochs of `options`, going on from the checkpoint where there is one.
 
@@ -244,6 +245,7 @@ def train(
         policy, distillation: as `weight_epoch`.
         validate: called after each epoch with its number (from 0); what it returns is kept with the epoch. With
             `options.ema` the model has the averaged weights then, and at the end of the training.
+        until: asked with the rows so far before each epoch but the first; the training ends where it is so.
 
     Returns:
         One row an epoch: `epoch`, `loss` and what `validate` returned.
@@ -266,6 +268,8 @@ def train(
     with progress.bar(title, options.epochs * steps) as bar:
         bar.advance(len(history) * steps)
         for epoch in range(len(history), options.epochs):
+            if until is not None and history and until(history):
+                break
             row = weight_epoch(
                 model,
                 task,
