@@ -17,6 +17,7 @@ COMMANDS = [
     "latency",
     "show",
     "export",
+    "serve",
     "report",
     "bench",
     "methods",
@@ -61,8 +62,8 @@ def test_every_command_has_help(call, command):
     [
         (
             "rnu",
-            "unknown command 'rnu' (run, search, evolve, train, eval, latency, show, export, report, bench, methods, "
-            "space, spaces, tasks);",
+            "unknown command 'rnu' (run, search, evolve, train, eval, latency, show, export, serve, report, bench, "
+            "methods, space, spaces, tasks);",
         ),
         ("latency bild", "unknown command 'bild' (build, check, measure, show); did you mean 'build'?"),
         ("spaces --jsn", "unknown option '--jsn' of 'archipel spaces'; did you mean '--json'?"),

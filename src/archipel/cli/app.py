@@ -60,6 +60,7 @@ latency.command("archipel.cli.measure:measure", name="measure", help="Time whole
 latency.command("archipel.cli.latency:show", name="show", help="What is in a table.")
 app.command("archipel.cli.show:show", name="show", help="A search space, a network or a run.")
 app.command("archipel.cli.export:export", name="export", help="Export one network to ONNX.")
+app.command("archipel.cli.serve:serve", name="serve", help="Answer pictures over HTTP with what a run found.")
 app.command("archipel.cli.report:report", name="report", help="Write a run's HTML report again.")
 app.command("archipel.cli.bench:run_bench", name="bench", help="Compare search strategies on a tabular benchmark.")
 app.command("archipel.cli.methods:methods", name="methods", help="The methods, each with its paper.")

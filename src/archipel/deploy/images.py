@@ -142,13 +142,13 @@ def _bytes(array: np.ndarray, name: str) -> np.ndarray:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint16:
         return (array / 257.0).round().astype(np.uint8)
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{name} hold {array.dtype}, which is no pixel's type; give uint8, or floats from 0 to 1")
     low, high = array.min(), array.max()
-    if array.dtype.kind in "iu":
+    if array.dtype.kind != "f":
         if low < 0 or high > 255:
             raise DataError(f"whole-number pixels are from 0 to 255, and {name} hold {low if low < 0 else high}")
         return array.astype(np.uint8)
-    if array.dtype.kind != "f":
-        raise DataError(f"{name} hold {array.dtype}, which is no pixel's type; give uint8, or floats from 0 to 1")
     if not (low >= 0.0 and high <= 1.0):  # also where one is no number
         odd = low if not low >= 0.0 else high
         raise DataError(

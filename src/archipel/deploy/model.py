@@ -40,7 +40,7 @@ class Prediction:
     """Milliseconds that this image takes, as the run's latency table predicts for the run's device."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions(Sequence[Prediction]):
     """What is said of several images."""
 

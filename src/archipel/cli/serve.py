@@ -1,0 +1,72 @@
+"""`archipel serve`: a run behind HTTP."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import torch
+
+from archipel.cli.overrides import Whole
+from archipel.deploy.loading import load
+from archipel.errors import OptionError
+
+__all__ = ["serve"]
+
+
+def serve(
+    run: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: Whole = 8000,
+    model: str | None = None,
+    seed: Whole | None = None,
+    device: str = "cpu",
+    max_batch: Whole = 64,
+    max_wait_ms: float = 0.0,
+    queue: Whole = 256,
+    max_bytes: Whole = 10_000_000,
+    threads: Whole | None = None,
+) -> None:
+    """Answer pictures that are posted to /predict; with ?target_ms= or ?point= as fast as each request asks.
+
+    Ends with Ctrl-C or SIGTERM, once everything that waits is answered. Needs pip install 'archipel[serve]'.
+
+    Args:
+        run: the folder of a finished "archipel run".
+        host: address to listen on; 0.0.0.0 for all of this machine's.
+        port: port to listen on; 0 for one that is free.
+        model: which of the run's families, such as early_exit, instanas or mobilenet_v2-0.5x; what the run reports
+            first if not given.
+        seed: which of the run's networks of that kind; the first if not given.
+        device: cpu, the default, or cuda:0.
+        max_batch: images that are run together at most.
+        max_wait_ms: how long a picture waits for others; 0: it is joined by what came while the last batch ran.
+        queue: pictures that may wait; one more is answered 503.
+        max_bytes: largest request.
+        threads: CPU threads; those that the run had if not given.
+    """
+    try:
+        import uvicorn
+
+        from archipel.deploy.batching import Batching
+        from archipel.deploy.server import Limits, application
+    except ImportError as error:
+        raise OptionError(
+            f"serving needs {error.name}, which is not installed; run: pip install 'archipel[serve]'"
+        ) from error
+    found = load(run, model, seed, device=device)
+    torch.set_num_threads(threads or int(found.manifest.device["threads"] or 1))
+    app = application(found, Batching(max_batch, max_wait_ms, queue), Limits(bytes=max_bytes))
+    try:
+        listening = socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise OptionError(f"port {port} of {host} cannot be listened on ({error.strerror}); give another") from error
+    # The server raises the signal that ended it once more; by then everything is done.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: None)
+    print(f"{found} at http://{host}:{listening.getsockname()[1]}; post pictures to /predict", flush=True)
+    with listening:
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")).run([listening])
+    print("Stopped; everything that waited is answered.")
