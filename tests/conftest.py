@@ -1,11 +1,18 @@
-"""The spaces that every contract is held against: the listed ones at tiny sizes, and tiny ones for every verb."""
+"""The spaces that every contract is held against: the listed ones at tiny sizes, and tiny ones for every verb; and one
+finished run for all that reads run folders."""
 
 from __future__ import annotations
 
+import fcntl
 import inspect
+import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,6 +21,7 @@ from torch import Tensor, nn
 
 from archipel.metagraph import MetaGraph
 from archipel.nn import ConvBN, batch_norm2d, conv2d, linear, resize, segment, stack
+from archipel.run.folder import RunFolder
 from archipel.space import Space
 from archipel.spaces import SPACES, cell
 from archipel.spaces.evolved import Backbone, CellSpace, Kept
@@ -193,7 +201,7 @@ def _listed() -> dict[str, Space]:
             "out_channels": 64, "filters": 4}  # fmt: skip
     spaces = {}
     for name, function in SPACES.items():
-        if name in LIKE_ENAS:
+        if name in HELD_THERE:
             continue
         parameters = inspect.signature(function).parameters
         options: dict[str, Any] = {k: v for k, v in tiny.items() if k in parameters}
@@ -202,8 +210,9 @@ def _listed() -> dict[str, Space]:
     return spaces
 
 
-# Cells of `enas` with more operations and other rules, which tests/spaces/test_two_input.py holds.
-LIKE_ENAS = ("nasnet", "pnas")
+# Cells of `enas` with more operations and other rules, and motifs, of which many cut the output off from the input:
+# tests/spaces/test_two_input.py and test_hierarchical.py hold them.
+HELD_THERE = ("nasnet", "pnas", "hierarchical")
 
 # The options of a space that change what its layers compute.
 VARIANTS: dict[str, tuple[dict[str, str], ...]] = {
@@ -320,3 +329,70 @@ def killer() -> type[Killer]:
 @pytest.fixture(scope="session")
 def killed() -> type[Killed]:
     return Killed
+
+
+OWN = """
+from torch import nn
+
+from archipel.nn import ConvBN, Residual, Zero
+
+
+def little(choose, *, classes, channels):
+    def layer(name):
+        return Residual(choose.subset(name, {f"k{k}": (lambda k=k: ConvBN(8, 8, k)) for k in (1, 3)}, empty=Zero))
+
+    first = {f"k{k}": (lambda k=k: ConvBN(channels, 8, k, stride=2)) for k in (3, 5)}
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
+    return nn.Sequential(choose.subset("l0", first, empty="k3"), layer("l1"), layer("l2"), *head)
+"""
+SMALLEST: dict[str, Any] = {
+    "network": {"width": 0.25},
+    "pretraining": {"epochs": 1, "batch": 32},
+    "search": {"epochs": 2, "batch": 32, "controller_batch": 32},
+    "finetuning": {"epochs": 1, "batch": 32, "variants": 2},
+    "exits": {"width": 0.5, "points": 2, "epochs": 6},
+    "baselines": {"widths": (0.25, 0.5), "pool": 2, "contrasted": 1, "shuffles": 1, "cascades": 1},
+    "latency": {
+        "probed": 4, "calibrating": 8, "held_out": 3, "rounds": 3, "seconds": 0.1, "images": 1, "final_rounds": 1,
+        "throughput_batch": 8,
+    },
+    "jobs": {"workers": 1},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An `ArchipelClassifier` fitted to 200 digits, its run folder kept; made once for all processes of a session."""
+    from sklearn.datasets import load_digits
+
+    from archipel.classifier import ArchipelClassifier
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "fitted"
+    folder.mkdir(exist_ok=True)
+    file = folder / "classifier.pickle"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            (folder / "own.py").write_text(OWN)
+            space = f"{folder / 'own.py'}:little"
+            made = ArchipelClassifier(space=space, settings=SMALLEST, threads=1, out=folder / "run")
+            X, y = load_digits(return_X_y=True)
+            with mock.patch("archipel.classifier.write_report"):  # which takes as long as all the rest
+                made.fit(X[:200], y[:200])
+            file.write_bytes(pickle.dumps(made))
+    return pickle.loads(file.read_bytes())
+
+
+@dataclass(frozen=True)
+class Finished:
+    path: Path
+    images: Tensor
+    """Test images, uint8 `[N, H, W, 3]`, in the order of the split."""
+
+
+@pytest.fixture(scope="session")
+def finished(fitted: Any) -> Finished:
+    """A run with early exits, InstaNAS, cascades and static networks of one seed."""
+    tensors, _ = RunFolder.open(fitted.run_, write=False).read_tensors("instances.safetensors")
+    return Finished(fitted.run_, tensors["images"])

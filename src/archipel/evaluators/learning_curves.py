@@ -30,7 +30,7 @@ class SequentialRegression:
 
     Args:
         method: `svr`, a ν-SVR with an RBF or linear kernel; `forest`; or `least_squares`.
-        draws: settings that are tried, each by 3-fold cross-validation; `least_squares` has none.
+        draws: settings of `svr` that are tried, each by 3-fold cross-validation.
 
     Raises:
         OptionError: there is no such method.
@@ -110,7 +110,7 @@ class SequentialRegression:
         if self.method == "forest":
             from sklearn.ensemble import RandomForestRegressor
 
-            return RandomForestRegressor(100, random_state=self.seed), {"max_features": [1 / 3, 2 / 3, 1.0]}
+            return RandomForestRegressor(100, max_features=1 / 3, random_state=self.seed), {}
         from scipy.stats import loguniform, uniform
         from sklearn.svm import NuSVR
 

@@ -11,6 +11,7 @@ from archipel.spaces.darts import darts
 from archipel.spaces.enas import enas
 from archipel.spaces.evolved import CellSpace, load_space
 from archipel.spaces.fbnet import fbnet
+from archipel.spaces.hierarchical import hierarchical
 from archipel.spaces.instanas import instanas
 from archipel.spaces.mobilenet_elastic import mobilenet_elastic
 from archipel.spaces.mobilenet_exits import mobilenet_exits
@@ -36,6 +37,7 @@ __all__ = [
     "definition",
     "enas",
     "fbnet",
+    "hierarchical",
     "instanas",
     "mobilenet_elastic",
     "mobilenet_exits",
@@ -55,6 +57,7 @@ SPACES: dict[str, SpaceFunction] = {
     "darts": darts,
     "enas": enas,
     "fbnet": fbnet,
+    "hierarchical": hierarchical,
     "instanas": instanas,
     "mobilenet_elastic": mobilenet_elastic,
     "mobilenet_exits": mobilenet_exits,

@@ -13,6 +13,7 @@ from archipel.strategies.random_search import RandomSearch
 from archipel.strategies.regularised_evolution import RegularisedEvolution
 from archipel.strategies.reinforce import Reinforce, nas_rl, ppo, reinforce
 from archipel.strategies.strategy import Scores, Strategy
+from archipel.strategies.tournament import TournamentEvolution
 
 __all__ = [
     "ACQUISITIONS",
@@ -27,6 +28,7 @@ __all__ = [
     "Reinforce",
     "Scores",
     "Strategy",
+    "TournamentEvolution",
     "acquisition",
     "bananas",
     "bayesian",

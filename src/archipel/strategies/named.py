@@ -18,6 +18,7 @@ from archipel.strategies.random_search import RandomSearch
 from archipel.strategies.regularised_evolution import RegularisedEvolution
 from archipel.strategies.reinforce import nas_rl, ppo, reinforce
 from archipel.strategies.strategy import Strategy
+from archipel.strategies.tournament import TournamentEvolution
 
 __all__ = ["STRATEGIES", "strategy"]
 
@@ -25,6 +26,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random": RandomSearch,
     "local_search": LocalSearch,
     "regularised_evolution": RegularisedEvolution,
+    "tournament_evolution": TournamentEvolution,
     "nsga2": NSGA2,
     "reinforce": reinforce,
     "nas_rl": nas_rl,
