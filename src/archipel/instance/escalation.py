@@ -87,7 +87,7 @@ class Gain(nn.Module):
         return sum(map(operator.mul, weights, sorted(logits, reverse=True))) / temperature + bias
 
     def forward(self, answers: Tensor) -> Tensor:
-        bias = self.bias.expand(answers.shape[0])  # alone it would be what no images give; len would fix it in an export
+        bias = self.bias.expand(answers.shape[0])  # alone it would be what no images give; exported, len is fixed
         return torch.addmv(bias, answers.topk(len(self.weights), 1).values, self.weights)
 
 
