@@ -38,10 +38,10 @@ def hierarchical(
     """Hierarchical motifs (arXiv 1711.00436): a cell of 5 nodes, on its edges 6 motifs of 4 nodes of 6 primitives.
 
     Choices `m1.e0_1`, the edge from node 0 to node 1 of motif 1, and `cell.e0_1`, which motif is on an edge of the
-    cell; either may be `none`. The first node is the source and the last the sink; node j is BN(Σ_i W_ij o_ij(x_i)), which is the
-    concatenation of what reaches it and a 1×1 convolution back to c channels. Motifs are decided whether a cell uses
-    them or not, so that some architectures are one network. The cell stands in three stages, between them a separable
-    convolution that halves the sides and doubles the channels.
+    cell; either may be `none`. The first node is the source and the last the sink; node j is BN(Σ_i W_ij o_ij(x_i)),
+    which is the concatenation of what reaches it and a 1×1 convolution back to c channels. Motifs are decided whether a
+    cell uses them or not, so that some architectures are one network. The cell stands in three stages, between them a
+    separable convolution that halves the sides and doubles the channels.
 
     Args:
         motifs: how many there are to choose from; 0 for the flat space, in which edges of the cell are primitives.
