@@ -43,7 +43,7 @@ def test_own_file(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("instanass", "there is no space 'instanass' (fbnet, instanas, mobilenet_elastic"),
+        ("instanass", "there is no space 'instanass' (darts, enas, fbnet, hierarchical, instanas, mobilenet_elastic"),
         ("instanass", "or your own: file.py:function); did you mean 'instanas'?"),
         ("{file}", "names no function; write '{file}:my_space'"),
         ("{folder}/none.py:f", "names the file '{folder}/none.py', which does not exist"),

@@ -23,7 +23,9 @@ def spaces(*, json: Annotated[bool, Parameter(negative=(), show_default=False)] 
 
     rows = []
     for name, function in SPACES.items():
-        space = Space(function)
+        # A cell stands many times and is decided once: one is enough to count.
+        once = {"cells": 1} if "cells" in inspect.signature(function).parameters else {}
+        space = Space(function, **once)
         rows.append(
             {
                 "name": name,

@@ -5,8 +5,9 @@ Letters: `c` channels.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
@@ -96,16 +97,16 @@ class _Graph(nn.Module):
     def __init__(self, choose: Choose, name: str, nodes: int, c: int, motifs: int = 0, motif_nodes: int = 0) -> None:
         super().__init__()
         self.nodes = nodes
-        self.edges = nn.ModuleDict()
+        self.edges, self.projections = nn.ModuleDict(), nn.ModuleDict()
         for i, j in _edges(nodes):
-            options: dict[str, Factory]
+            options = _primitives(c)
             if motifs:
                 # Made here and not in their factories: a motif's choices belong to all edges alike, and to no option.
                 made = {f"m{m}": _Graph(choose, f"m{m}", motif_nodes, c) for m in range(1, motifs + 1)}
-                options = {"none": Zero, **{motif: _projected(graph, c) for motif, graph in made.items()}}
-            else:
-                options = {"none": Zero, **{p: _primitive(p, c) for p in PRIMITIVES[1:]}}
-            self.edges[f"e{i}_{j}"] = choose.op(f"{name}.e{i}_{j}", options)
+                options = {motif: functools.partial(_given, graph) for motif, graph in made.items()}
+            edge = self.edges[f"e{i}_{j}"] = choose.op(f"{name}.e{i}_{j}", {"none": Zero, **options})
+            if not isinstance(edge, Zero):
+                self.projections[f"e{i}_{j}"] = nn.Conv2d(c, c, 1, bias=False)
         self.norms = nn.ModuleDict({str(j): nn.BatchNorm2d(c) for j in range(1, nodes)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,7 +120,8 @@ class _Graph(nn.Module):
         for i, x in enumerate(states):
             edge = self.edges[f"e{i}_{j}"]
             if not (edge.computes_nothing() if isinstance(edge, Place) else isinstance(edge, Zero)):
-                y = edge(x) if y is None else y + edge(x)
+                term = self.projections[f"e{i}_{j}"](edge(x))
+                y = term if y is None else y + term
         return states[0].new_zeros(()).expand(states[0].shape) if y is None else y
 
 
@@ -127,20 +129,20 @@ def _edges(nodes: int) -> Iterator[tuple[int, int]]:
     return ((i, j) for j in range(1, nodes) for i in range(j))
 
 
-def _projected(operation: nn.Module, c: int) -> Factory:
-    return lambda: nn.Sequential(operation, nn.Conv2d(c, c, 1, bias=False))
+def _given(graph: nn.Module) -> nn.Module:
+    return graph
 
 
-def _primitive(name: str, c: int) -> Factory:
-    made: Mapping[str, Factory] = {
-        "identity": nn.Identity,
-        "conv_1x1": lambda: ConvBN(c, c),
-        "depthwise_3x3": lambda: ConvBN(c, c, 3, groups=c),
-        "separable_3x3": lambda: nn.Sequential(*_separable(c, c)),
-        "max_pool_3x3": lambda: nn.MaxPool2d(3, 1, 1),
-        "avg_pool_3x3": lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
-    }
-    return lambda: nn.Sequential(made[name](), nn.Conv2d(c, c, 1, bias=False))
+def _primitives(c: int) -> dict[str, Factory]:
+    factories: tuple[Factory, ...] = (
+        nn.Identity,
+        lambda: ConvBN(c, c),
+        lambda: ConvBN(c, c, 3, groups=c),
+        lambda: nn.Sequential(*_separable(c, c)),
+        lambda: nn.MaxPool2d(3, 1, 1),
+        lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+    )
+    return dict(zip(PRIMITIVES[1:], factories, strict=True))
 
 
 def _separable(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:
