@@ -111,7 +111,7 @@ class PooledLinear(nn.Sequential):
         pool = [nn.AvgPool2d(window, ceil_mode=True)] if window > 1 else []
         dropped = [nn.Dropout(dropout)] if dropout else []
         super().__init__(*pool, nn.Flatten(), *dropped, nn.Linear(channels * left**2, out))
-        self.channels, self.side, self.window = channels, side, window
+        self.channels, self.side, self.window, self.out = channels, side, window, out
 
     @torch.no_grad()
     def over_all_places(self) -> nn.Linear:

@@ -35,7 +35,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     folded = copy.deepcopy(module).eval()
     for part in list(folded.modules()):
         for name, layer in part.named_children():
-            if isinstance(layer, PooledLinear) and layer[-1].out_features * layer.channels * layer.side**2 <= LARGEST:
+            if isinstance(layer, PooledLinear) and layer.out * layer.channels * layer.side**2 <= LARGEST:
                 setattr(part, name, _ChannelsLastLinear(layer.over_all_places()))
     places = Counter(id(part) for _, part in folded.named_modules(remove_duplicate=False))
     for sequence in list(folded.modules()):

@@ -130,27 +130,42 @@ def between(shares: Sequence[float], unit: str = " points of test accuracy", for
 
 
 def sentence(saved: Sequence[Mapping[str, Any]]) -> str | None:
-    """What early exits save, from the point that saves least to the one that saves most, and how much more accurate
-    they are than one exit for all in equal time; None where no static network is as accurate as any of them.
+    """What early exits save on average over their points, with intervals where there are seeds for one, and what they
+    gain in equal time over one exit for all; None where no static network is as accurate as any of them.
 
     Args:
         saved: what `savings` found.
     """
-    own = [row for row in saved if row["kind"] == "early_exit" and row["name"] != MEAN]
+    own: dict[str, Mapping[str, Any]] = {}
+    for row in saved:
+        if row["kind"] == "early_exit":
+            own[row["against"]] = row  # the mean comes last; where there is one point, it is that point
     said = []
     for against, words in (("static_exit", "one exit for all"), ("mobilenet_v2", "MobileNetV2")):
-        clocks = [[row[clock]["mean"] for row in own if row["against"] == against and row[clock]] for clock in CLOCKS]
-        if all(clocks) and max(map(max, clocks)) <= 0.0:
+        clocks = _figures(own.get(against, {}), CLOCKS)
+        if clocks and max(clock["mean"] for clock in clocks) <= 0.0:
             said.append(f"nothing against {words}")
-        elif all(clocks):
-            alone, batch = (between(shares, " %", ".0f") for shares in clocks)
-            said.append(f"{alone} one image at a time and {batch} in a batch against {words}")
+        elif clocks:
+            said.append(f"{_both(clocks, ' %', '.0f')} against {words}")
     if not said:
         return None
-    keys = [f"{clock}_gained" for clock in CLOCKS]
-    gained = [[row[key]["mean"] for row in own if row["against"] == "static_exit" and row.get(key)] for key in keys]
-    more = ""
-    if all(gained):
-        alone, batch = map(between, gained)
-        more = f" In equal time {alone} one image at a time and {batch} in a batch against one exit for all."
+    gained = _figures(own.get("static_exit", {}), [f"{clock}_gained" for clock in CLOCKS])
+    more = f" In equal time they gain {_both(gained, ' points', '+.1f')} over one exit for all." if gained else ""
     return f"Early exits save, at equal accuracy, {', and '.join(said)}.{more}"
+
+
+def _figures(row: Mapping[str, Any], keys: Sequence[str]) -> list[Mapping[str, Any]]:
+    """All of some figures, or none."""
+    found = [row.get(key) for key in keys]
+    return [one for one in found if one] if all(found) else []
+
+
+def _both(figures: Sequence[Mapping[str, Any]], unit: str, form: str) -> str:
+    """One image at a time, and in a batch."""
+
+    def told(f: Mapping[str, Any]) -> str:
+        mean, low, high = (f"{100 * f[key] + 0.0:{form}}" for key in ("mean", "low", "high"))
+        return f"{mean}{unit}" + (f" (95 % interval {low} to {high})" if len(f["values"]) > 1 else "")
+
+    alone, batch = map(told, figures)
+    return f"{alone} one image at a time and {batch} in a batch"
