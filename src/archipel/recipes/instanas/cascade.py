@@ -17,7 +17,7 @@ from archipel.instance.cascade import CascadePoint
 from archipel.progress import Progress
 from archipel.recipes.instanas.judging import Contestant
 from archipel.recipes.instanas.study import Study
-from archipel.recipes.instanas.thresholds import RULES, SPLITS, Answered, Rule, cascade_of, height, plain
+from archipel.recipes.instanas.thresholds import RULES, SPLITS, Answered, Rule, cascade_of, height, settled
 from archipel.run.jobs import Job, run_jobs
 from archipel.sharing.evaluation import predictions
 
@@ -97,7 +97,7 @@ def _choose(
         alone = {name: (_ms(one), one.accuracies[0]) for name, one in seen.items()}
         points = {Pair(*names, rule): two.points(rule) for names, two in both.items() for rule in RULES}
         first, second, rule = best_pair(points, alone)
-        chosen = plain(both[first, second], rule, list(alone.values()), study.settings.baselines.cascades, target_ms)
+        chosen = settled(both[first, second], rule, list(alone.values()), study.settings.baselines.cascades, target_ms)
         return found | {"networks": [first, second], **chosen}
 
     study.once(_stage(kind, seed), work)

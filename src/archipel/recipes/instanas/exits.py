@@ -24,7 +24,7 @@ from archipel.recipes.instanas.judging import Contestant
 from archipel.recipes.instanas.settings import Settings
 from archipel.recipes.instanas.stages import final_name
 from archipel.recipes.instanas.study import Study
-from archipel.recipes.instanas.thresholds import SPLITS, Answered, Rule, cascade_of, plain
+from archipel.recipes.instanas.thresholds import SPLITS, Answered, Rule, cascade_of, settled
 from archipel.recipes.study import macro_of, open_space
 from archipel.sharing.batch_norm import recalibrate
 from archipel.sharing.distillation import Distillation
@@ -142,7 +142,7 @@ def early_exits(study: Study, table: LatencyTable, seed: int, target_ms: float |
         seen = _see(study, network, added, seed)
         names = [f"exit {k + 1}" for k in range(count)]
         known = list(zip(alone, seen.accuracies))
-        chosen = plain(seen, RULE, known, study.settings.exits.points, target_ms)
+        chosen = settled(seen, RULE, known, study.settings.exits.points, target_ms)
         return {"kind": KIND, "seed": seed, "networks": names, **chosen}
 
     done = study.once(f"cascade-{KIND}-{seed}", work)

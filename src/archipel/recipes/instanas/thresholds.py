@@ -24,7 +24,7 @@ from archipel.instance.variants import choose_variants
 from archipel.nn.exits import Exits
 from archipel.recipes.instanas.study import Study
 
-__all__ = ["RULES", "SPLITS", "Answered", "Rule", "cascade_of", "height", "plain", "worth_having"]
+__all__ = ["RULES", "SPLITS", "Answered", "Rule", "cascade_of", "height", "settled", "worth_having"]
 
 SPLITS = ("arch", "val")
 LATENCIES = 64
@@ -112,7 +112,7 @@ def worth_having(points: Sequence[CascadePoint], alone: Sequence[tuple[float, fl
     return several or [max(points, key=lambda point: (point.accuracy, -point.ms))]
 
 
-def plain(
+def settled(
     seen: Answered, rule: Rule, alone: Sequence[tuple[float, float]], count: int, target_ms: float | None
 ) -> dict[str, Any]:
     """A rule with some points along what it reaches, in plain values: what `cascade_of` reads and the report shows.
@@ -152,7 +152,7 @@ def cascade_of(study: Study, stages: Sequence[nn.Module] | Exits, done: Mapping[
 
     Args:
         stages: as `Cascade` takes them.
-        done: what `plain` made.
+        done: what `settled` made.
     """
     whole: Cascade = study.on_device(cascade(stages, done, done["points"][name]["thresholds"]))
     return whole
