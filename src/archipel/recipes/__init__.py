@@ -120,6 +120,31 @@ METHODS: dict[str, Method] = {
         ("black box", "policy gradient"),
         "complete: `archipel bench`",
     ),
+    "nasnet": Method(
+        "nasnet",
+        "Zoph et al., Learning Transferable Architectures for Scalable Image Recognition, CVPR 2018 (arXiv 1707.07012)",
+        ("black box", "policy gradient", "cells"),
+        "complete: strategy `ppo`, space `nasnet`, ScheduledDropPath (`drop_path` of its networks)",
+    ),
+    "pnas": Method(
+        "pnas",
+        "Liu et al., Progressive Neural Architecture Search, ECCV 2018 (arXiv 1712.00559)",
+        ("black box", "predictor", "cells"),
+        "complete: strategy and space `pnas`, in Python",
+    ),
+    "hierarchical": Method(
+        "hierarchical",
+        "Liu et al., Hierarchical Representations for Efficient Architecture Search, ICLR 2018 (arXiv 1711.00436)",
+        ("black box", "evolution", "cells"),
+        "complete: strategy `tournament_evolution`, space `hierarchical`",
+    ),
+    "learning_curves": Method(
+        "learning_curves",
+        "Baker et al., Accelerating Neural Architecture Search using Performance Prediction, ICLR 2018 workshop (arXiv "
+        "1705.10823)",
+        ("predictor", "early stopping"),
+        "complete: `Trained(..., stopping=Stopping())` in Python; its Hyperband is not there",
+    ),
     "bayesian": Method(
         "bayesian",
         "Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with Weisfeiler-Lehman Kernels, "
