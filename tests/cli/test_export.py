@@ -1,6 +1,7 @@
 """`archipel export`: of a run with its weights, of a published network, of a space."""
 
 import json
+import re
 
 import pytest
 
@@ -31,6 +32,41 @@ def test_a_run(call, tmp_path):
     scores = ort.InferenceSession((tmp_path / "net.onnx").read_bytes()).run(None, {"images": inputs.astype("float32")})
     right = (scores[0].argmax(1) == task.labels[task.indices["test"]].numpy()).mean()
     assert right == pytest.approx(trained["test"]["score"], abs=1e-6)
+
+
+def test_what_an_instance_aware_run_found(call, finished, tmp_path):
+    ended = call(
+        "export", finished.path, "--form", "child", "--network", "exit 2", "--int8", "--out", "n.onnx", "--json"
+    )
+    assert ended.code == 0, ended.err
+    assert (ended.json["model"], ended.json["form"]) == ("early_exit", "child")
+    (made,) = ended.json["files"]
+    assert made["same_answers"] == 1.0
+    smaller = ended.json["int8"]
+    assert smaller["bytes"] < made["bytes"] or made["bytes"] < 100_000  # of a tiny network most is its description
+    assert smaller["images"] == 30, "a quarter of the 40 calibrated"
+    assert abs(smaller["accuracy"] - smaller["full_accuracy"]) <= 0.2
+    kinds = {node.op_type for node in onnx.load(tmp_path / smaller["path"]).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--form routd", "--form is 'routd'; give one of .*; did you mean 'routed'?"),
+        ("--target 0.0001", "is below the fastest point of early_exit"),
+        ("--target Q", "early_exit has no point 'Q'"),
+        ("--form controller", "early_exit has no controller"),
+        ("--int8", "--int8 is for --form child"),
+        ("--model mobilenet_v2 --form routed", "mobilenet_v2 answers every image alike"),
+        ("--random 3", "is a run, exported as it was trained"),
+    ],
+)
+def test_bad_input_of_a_run(call, finished, tmp_path, options, words):
+    ended = call("export", finished.path, *options.split(), "--out", "n.onnx")
+    assert ended.code == 2
+    assert re.search(words.replace("?", "[?]"), ended.line)
+    assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_one_of_a_space_for_a_person(call, tmp_path):

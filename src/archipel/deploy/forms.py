@@ -198,6 +198,11 @@ class Controlled:
         """The meta-graph, batch norm not folded."""
         return self._loaded(point.network)[0]
 
+    def loaded(self, point: Point) -> tuple[MetaGraph, nn.Module]:
+        """The meta-graph, batch norm not folded, and the controller as it was trained: a conditioned one takes its
+        target as an input."""
+        return self._loaded(point.network)
+
     def controller(self, point: Point) -> nn.Module:
         """The plain controller, `[B, C, H, W]` → logits `[B, D]`; `archipel.instance.CodePolicy` reads them."""
         controller = self._loaded(point.network)[1]
