@@ -1,0 +1,181 @@
+"""The demo's page in a browser, against Python: every gallery image at every point, hostile uploads, time, screenshots.
+
+    python benchmarks/demo_check.py RUN --out FOLDER
+
+builds the page into FOLDER/page, serves it on the loopback interface, opens it in headless Chromium with every foreign
+host refused, and prints what it found: images whose class or architecture differ from what Python says (there should
+be none), the time until the page can be used and until an image is routed, and what the page answers to files that
+are no pictures. Screenshots, wide and narrow, light and dark, go into FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import io
+import json
+import statistics
+import struct
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from archipel.deploy import Inputs, load
+from archipel.deploy.demo import build_demo
+
+CHROMIUM = "/usr/bin/chromium"
+SLOW_MS = 60_000
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing: what is asked for is checked in the browser."""
+
+
+def picture(mode: str, size: tuple[int, int], kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise(size, 80).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+def hostile() -> dict[str, bytes]:
+    """Files that a person may drop on a page, by accident or on purpose."""
+    png = picture("RGB", (40, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = png[:8] + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+    return {
+        "empty.png": b"",
+        "text.png": b"not a picture at all",
+        "page.html": b"<script>alert(1)</script>",
+        "half.png": png[: len(png) // 2],
+        "bomb.png": bomb,
+        "wide.png": picture("L", (4000, 3)),
+        "one.png": picture("L", (1, 1)),
+        "alpha.png": picture("RGBA", (33, 21)),
+        "turned.jpg": picture("RGB", (64, 20), "JPEG", exif=exif),
+        "moving.gif": picture("P", (25, 25), "GIF"),
+    }
+
+
+COMPARE = """async () => {
+  const { data, answer } = window.archipel, wrong = [];
+  let checked = 0, apart = [];
+  for (const [m, model] of data.models.entries()) {
+    for (const [p, point] of model.points.entries()) {
+      for (let i = 0; i < data.images.label.length; i += 1) {
+        const { code, probabilities } = await answer(m, p, i);
+        const best = probabilities.indexOf(Math.max(...probabilities));
+        checked += 1;
+        if (code !== model.codes[point.children[i]] || best !== point.predicted[i]) wrong.push([model.kind, p, i]);
+      }
+    }
+  }
+  return { checked, wrong };
+}"""
+ROUTE = """async () => {
+  const { data, answer } = window.archipel, times = [];
+  for (let i = 0; i < data.images.label.length; i += 1) {
+    const begin = performance.now();
+    await answer(0, data.models[0].first, i);
+    times.push(performance.now() - begin);
+  }
+  return times;
+}"""
+PIXELS = """async ([name, bytes]) => window.archipel.pixels(new File([new Uint8Array(bytes)], name))"""
+TAKE = """async ([name, bytes]) => {
+  await window.archipel.take(new File([new Uint8Array(bytes)], name), name);
+  return document.getElementById("fault").textContent || document.getElementById("what").textContent;
+}"""
+
+
+def pictures() -> dict[str, bytes]:
+    """Files that page and Python have to make the same pixels of."""
+    return {
+        "wide.png": picture("RGB", (97, 61)),
+        "tall.png": picture("L", (50, 320)),
+        "small.png": picture("RGB", (5, 7)),
+        "alpha.png": picture("RGBA", (33, 21)),
+        "palette.png": picture("P", (64, 64)),
+    }
+
+
+def check(page_at: str, out: Path, inputs: Inputs) -> dict[str, Any]:
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, Any] = {"faults": [], "foreign": []}
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for scheme in ("light", "dark"):
+            for width in (1280, 375):
+                context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+                page = context.new_page()
+                page.set_default_timeout(SLOW_MS)
+                page.on("pageerror", lambda error: found["faults"].append(str(error)))
+                page.on("console", lambda m: found["faults"].append(m.text) if m.type == "error" else None)
+                page.on(
+                    "request",
+                    lambda r: None if r.url.startswith((page_at, "data:", "blob:")) else found["foreign"].append(r.url),
+                )
+                begin = time.perf_counter()
+                page.goto(page_at)
+                page.wait_for_selector("body[data-ready]", state="attached")
+                found.setdefault("interactive_s", []).append(round(time.perf_counter() - begin, 2))
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+                page.locator(".thumbs button").nth(3).click()
+                page.keyboard.press("ArrowRight")
+                page.wait_for_timeout(1500)
+                page.screenshot(path=str(out / f"{scheme}-{width}.png"), full_page=True)
+                if (scheme, width) == ("light", 1280):
+                    found.update(page.evaluate(COMPARE))
+                    times = page.evaluate(ROUTE)
+                    found["route_ms"] = {"median": statistics.median(times), "largest": max(times)}
+                    found["uploads"] = {
+                        name: page.evaluate(TAKE, [name, list(content)]) for name, content in hostile().items()
+                    }
+                    found["pixels_off_by"] = {
+                        name: apart(page.evaluate(PIXELS, [name, list(content)]), inputs, content)
+                        for name, content in pictures().items()
+                    }
+                    page.locator("#target").focus()
+                    page.keyboard.press("Home")
+                    page.wait_for_timeout(500)
+                    found["slider"] = page.locator("#target-said").inner_text()
+                context.close()
+        browser.close()
+    return found
+
+
+def apart(theirs: list[int], inputs: Inputs, content: bytes) -> int:
+    """Largest difference of a pixel from what Python makes of a file."""
+    ours = inputs.pixels(content)[0].numpy().astype(int)
+    page = np.array(theirs).reshape(inputs.size, inputs.size, 4)[:, :, : inputs.channels].transpose(2, 0, 1)
+    return int(abs(ours - page).max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    built = asked.out / "page"
+    if not (built / "index.html").exists():
+        build_demo(asked.run, built)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        print(json.dumps(check(f"http://127.0.0.1:{server.server_port}/", asked.out, load(asked.run).inputs), indent=1))
+    finally:
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main()
