@@ -352,10 +352,10 @@ class Recorder(Choose):
         if known.when != choice.when:
             # One decision in several options of an op: active under any of them. Where two such options can be on
             # at once, the count would no longer be a sum over options.
-            parent = None if choice.parent is None else self.choices[choice.parent]
-            if parent is None or parent.kind == "subset" or (parent.kind == "inputs" and parent.k > 1):
+            held = None if choice.parent is None else self.choices[choice.parent]
+            if held is None or held.kind == "subset" or (held.kind == "inputs" and held.k > 1):
                 raise SpaceError(
-                    f"choice '{choice.name}' stands in several options of {parent.kind if parent else 'subset'} "
+                    f"choice '{choice.name}' stands in several options of {held.kind if held else 'subset'} "
                     f"'{choice.parent}'; give each its own name"
                 )
             self.choices[choice.name] = choice = replace(known, when=known.when | choice.when)
