@@ -142,7 +142,7 @@ def _of_model(
         write = export_forms.export_routed if form == "routed" else export_forms.export_controller
         done = [write(model, out, pixels, point)]
     title = f"{model.kind}, {form}"
-    content = {"model": model.kind, "form": form, "files": [one.to_json() for one in done]}
+    content: dict[str, Any] = {"model": model.kind, "form": form, "files": [one.to_json() for one in done]}
     content |= {"int8": smaller.to_json()} if smaller else {}
     give(content, json, lambda: _show(title, shape, done, True, smaller))
 

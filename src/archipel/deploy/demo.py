@@ -84,7 +84,8 @@ def build_demo(run: Path, out: Path, *, models: Sequence[str] = (), seed: int | 
     pixels, labels, index = stored_images(run, first.inputs, MAPPED)
     picked = _spread(labels, min(GALLERY, len(labels)))
     out.mkdir(parents=True, exist_ok=True)
-    shown, files = [], []
+    shown: list[dict[str, Any]] = []
+    files: list[Exported] = []
     for model in loaded:
         written = _networks(model, out, pixels)
         files += written.values()

@@ -25,8 +25,8 @@ class Stored(NamedTuple):
     """uint8 `[N, C, S, S]`."""
     labels: Tensor
     """`[N]`, int64."""
-    index: Tensor
-    """`[N]`, positions in the test set."""
+    positions: Tensor
+    """`[N]`, in the test set."""
 
 
 def stored_images(run: Path, inputs: Inputs, most: int) -> Stored:
