@@ -24,11 +24,11 @@ FLOORS = [
     {"metagraph", "gating", "staging", "routes", "rows", "cost", "tasks", "spaces", "nn"},
     {"instance", "evolve", "trials", "strategies", "evaluators", "sharing"},
     {"recipes"},
-    {"api", "cli"},
+    {"api", "classifier", "cli"},
 ]
 # Beside the house: they read anything below the recipes, and only recipes and what a user calls know them.
 BESIDE = {"run", "report", "deploy"}
-MAY_KNOW_THOSE = {"recipes", "api", "cli"} | BESIDE
+MAY_KNOW_THOSE = {"recipes", "api", "classifier", "cli"} | BESIDE
 
 FLOOR_OF = {unit: i for i, units in enumerate(FLOORS) for unit in units} | dict.fromkeys(BESIDE, len(FLOORS) - 2)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archipel.api import Point, Result, run
     from archipel.architecture import Architecture
+    from archipel.classifier import ArchipelClassifier
     from archipel.deploy import Model, load
     from archipel.metagraph import MetaGraph, Mixture, PerInstance, Single
     from archipel.space import Space
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ArchipelClassifier",
     "Architecture",
     "MetaGraph",
     "Mixture",
@@ -31,6 +33,7 @@ __all__ = [
 
 # Loaded when first asked for, so that `import archipel` does not wait for torch or for package metadata.
 _HOMES = {
+    "ArchipelClassifier": "archipel.classifier",
     "Architecture": "archipel.architecture",
     "MetaGraph": "archipel.metagraph",
     "Mixture": "archipel.metagraph",
