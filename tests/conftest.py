@@ -210,8 +210,8 @@ def _listed() -> dict[str, Space]:
     return spaces
 
 
-# Cells like those of `enas`, with other operations and rules; motifs, of which many cut the output off from the input; cells
-# without a meta-graph: tests/spaces/test_two_input.py, test_hierarchical.py and test_nasbench101.py hold them.
+# Cells like those of `enas`, with other operations and rules; motifs, of which many cut the output off from the input;
+# cells without a meta-graph: tests/spaces/test_two_input.py, test_hierarchical.py and test_nasbench101.py hold them.
 HELD_THERE = ("darts", "nasnet", "pnas", "hierarchical", "nasbench101")
 
 # The options of a space that change what its layers compute.

@@ -35,6 +35,12 @@ def growing(choose, *, blocks: int = 3) -> nn.Module:
     return stacked(choose, rule, blocks=blocks, channels=3, drop_path=0.0, dropout=0.0, **TINY)
 
 
+def distinct(choose, *, blocks: int = 3) -> nn.Module:
+    """DARTS' rule with few operations."""
+    rule = Rule(("skip_connect", "conv_3x3"), distinct=True, unread=False)
+    return stacked(choose, rule, blocks=blocks, channels=3, drop_path=0.0, dropout=0.0, **TINY)
+
+
 class TestCounts:
     """Π over blocks, the states that a block can read times operations, squared; both cells."""
 
@@ -101,7 +107,7 @@ def test_what_no_block_reads_is_what_the_authors_concatenate(
     assert [list(cell.outputs) for cell in list(network)[1:3]] == [normal, reduction]
 
 
-@pytest.fixture(scope="module", params=[mixed, growing], ids=["unread", "growing"])
+@pytest.fixture(scope="module", params=[mixed, growing, distinct], ids=["unread", "growing", "distinct"])
 def graph(request: pytest.FixtureRequest, enliven) -> MetaGraph:
     return enliven(MetaGraph(Space(request.param)))
 
@@ -131,19 +137,18 @@ class TestRoutes:
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
         assert together.get_total_flops() == alone.get_total_flops()
 
-    def test_decided_on_the_way(self, graph: MetaGraph) -> None:
-        if any(choice.kind == "value" for choice in graph.space.choices):
-            pytest.skip("values are refused before")
 
-        sizes = {choice.name: len(choice.options) for choice in graph.space.choices}
+def test_who_reads_a_block_is_decided_too_late_on_the_way() -> None:
+    space = Space(mixed, blocks=2)
+    sizes = {choice.name: len(choice.options) for choice in space.choices}
 
-        def first(name: str, x: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
-            code = torch.zeros(len(x) if isinstance(x, torch.Tensor) else len(x[0]), sizes[name])
-            code[:, 0] = 1
-            return code
+    def first(name: str, x: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+        code = torch.zeros(len(x) if isinstance(x, torch.Tensor) else len(x[0]), sizes[name])
+        code[:, 0] = 1
+        return code
 
-        with pytest.raises(ArchitectureError, match="is decided on the way, and the network asks what was taken"):
-            graph(self.x, Staged(first))
+    with pytest.raises(ArchitectureError, match="is decided on the way, and the network asks what was taken"):
+        MetaGraph(space)(torch.randn(2, 3, 8, 8), Staged(first))
 
 
 def test_unordered() -> None:
