@@ -21,6 +21,7 @@ from archipel.deploy.export_forms import export_routed
 from archipel.deploy.forms import Controlled, Escalating
 from archipel.deploy.loading import load
 from archipel.deploy.model import Model
+from archipel.deploy.new_folder import new_folder
 from archipel.deploy.stored import stored_images
 from archipel.errors import OptionError, RunError
 from archipel.report import theme
@@ -66,8 +67,6 @@ def build_demo(run: Path, out: Path, *, models: Sequence[str] = (), seed: int | 
         RunError: the folder is no such run, or what the page needs is missing.
         StorageError: the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OptionError(f"{out} is there already; give a new folder by --out")
     try:
         runtime = web_runtime.fetch()
     except web_runtime.RuntimeMissing as error:
@@ -83,37 +82,37 @@ def build_demo(run: Path, out: Path, *, models: Sequence[str] = (), seed: int | 
             raise OptionError(f"{model.kind} answers every image alike; the demo shows what decides by image")
     pixels, labels, index = stored_images(run, first.inputs, MAPPED)
     picked = _spread(labels, min(GALLERY, len(labels)))
-    out.mkdir(parents=True, exist_ok=True)
-    shown: list[dict[str, Any]] = []
-    files: list[Exported] = []
-    for model in loaded:
-        written = _networks(model, out, pixels)
-        files += written.values()
-        names = {number: one.path.name for number, one in written.items()}
-        shown.append(family_data(model, names, pixels, picked))
-    data = {
-        "title": first.manifest.title,
-        "device": first.manifest.device["name"],
-        "classes": list(first.classes),
-        "inputs": {
-            "channels": first.inputs.channels,
-            "size": first.inputs.size,
-            "mean": list(first.inputs.mean),
-            "std": list(first.inputs.std),
-        },
-        "images": {
-            "sprite": "images.png",
-            "columns": COLUMNS,
-            "index": [int(index[i]) for i in picked],
-            "label": [int(labels[i]) for i in picked],
-        },
-        "models": shown,
-    }
-    replace(out / "data.json", json.dumps(data, separators=(",", ":"), allow_nan=False).encode())
-    replace(out / "images.png", _sprite(pixels[picked]))
-    _page(out, runtime, data)
-    size = sum(file.stat().st_size for file in out.iterdir())
-    return Demo(out, tuple(wanted), len(picked), tuple(files), size)
+    with new_folder(out):
+        shown: list[dict[str, Any]] = []
+        files: list[Exported] = []
+        for model in loaded:
+            written = _networks(model, out, pixels)
+            files += written.values()
+            names = {number: one.path.name for number, one in written.items()}
+            shown.append(family_data(model, names, pixels, picked))
+        data = {
+            "title": first.manifest.title,
+            "device": first.manifest.device["name"],
+            "classes": list(first.classes),
+            "inputs": {
+                "channels": first.inputs.channels,
+                "size": first.inputs.size,
+                "mean": list(first.inputs.mean),
+                "std": list(first.inputs.std),
+            },
+            "images": {
+                "sprite": "images.png",
+                "columns": COLUMNS,
+                "index": [int(index[i]) for i in picked],
+                "label": [int(labels[i]) for i in picked],
+            },
+            "models": shown,
+        }
+        replace(out / "data.json", json.dumps(data, separators=(",", ":"), allow_nan=False).encode())
+        replace(out / "images.png", _sprite(pixels[picked]))
+        _page(out, runtime, data)
+        size = sum(file.stat().st_size for file in out.iterdir())
+        return Demo(out, tuple(wanted), len(picked), tuple(files), size)
 
 
 def _networks(model: Model, out: Path, pixels: Tensor) -> dict[int, Exported]:

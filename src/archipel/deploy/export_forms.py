@@ -21,6 +21,7 @@ from archipel.deploy.export import Exported, Feed, compared, export_onnx, kept, 
 from archipel.deploy.forms import Controlled, Escalating
 from archipel.deploy.manifest import Point
 from archipel.deploy.model import Model
+from archipel.deploy.new_folder import new_folder
 from archipel.deploy.routed_cascade import routed_cascade
 from archipel.deploy.routed_options import Deciding, routed_options
 from archipel.errors import OptionError
@@ -155,30 +156,27 @@ def export_frequent(model: Model, folder: Path, pixels: Tensor, point: Point, mo
         OptionError: the folder is there already and holds something.
     """
     needs_extra()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder} is there already; give a new folder")
-    counts = _frequent(model, pixels, point)
-    taken: list[tuple[str, int]] = []
-    while len(taken) < min(most, len(counts)) and sum(n for _, n in taken) < COVERED * len(pixels):
-        taken.append(counts[len(taken)])
-    children = [fold_batch_norm(model.form.child(name, point)).cpu().float() for name, _ in taken]
-    shape = model.manifest.input_shape
-    with said():
-        parts = onnx_parts([(child, (noise(shape)[0],)) for child in children], dynamic=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    models = [part.named(["images"], ["scores"]).model() for part in parts]
-    weights = _outside(models)
-    write(folder / "weights.bin", weights)
-    feeds = [_feed(x) for x in (*noise(shape), model.inputs.normalise(pixels))]
-    found = []
-    for number, (child, graph) in enumerate(zip(children, models), start=1):
-        path = folder / f"network-{number}.onnx"
-        write(path, graph.SerializeToString())
-        one = compared(session_of(path), path, feeds, _plain(child))
-        found.append(replace(one, bytes=path.stat().st_size, nodes=len(graph.graph.node)))
-    rows = [{"file": one.path.name, "network": name, "images": n} for one, (name, n) in zip(found, taken)]
-    told = metadata_of(model, point) | {"networks": rows, "images": len(pixels)}
-    write(folder / "networks.json", json.dumps(told, indent=1).encode())
+    with new_folder(folder):
+        counts = _frequent(model, pixels, point)
+        taken: list[tuple[str, int]] = []
+        while len(taken) < min(most, len(counts)) and sum(n for _, n in taken) < COVERED * len(pixels):
+            taken.append(counts[len(taken)])
+        children = [fold_batch_norm(model.form.child(name, point)).cpu().float() for name, _ in taken]
+        shape = model.manifest.input_shape
+        with said():
+            parts = onnx_parts([(child, (noise(shape)[0],)) for child in children], dynamic=True)
+        models = [part.named(["images"], ["scores"]).model() for part in parts]
+        write(folder / "weights.bin", _outside(models))
+        feeds = [_feed(x) for x in (*noise(shape), model.inputs.normalise(pixels))]
+        found = []
+        for number, (child, graph) in enumerate(zip(children, models), start=1):
+            path = folder / f"network-{number}.onnx"
+            write(path, graph.SerializeToString())
+            one = compared(session_of(path), path, feeds, _plain(child))
+            found.append(replace(one, bytes=path.stat().st_size, nodes=len(graph.graph.node)))
+        rows = [{"file": one.path.name, "network": name, "images": n} for one, (name, n) in zip(found, taken)]
+        told = metadata_of(model, point) | {"networks": rows, "images": len(pixels)}
+        write(folder / "networks.json", json.dumps(told, indent=1).encode())
     return found
 
 

@@ -1,4 +1,4 @@
-"""The data behind the view of one image's architecture; the drawing itself is `templates/gallery.js`."""
+"""The data behind the view of one image's architecture; the drawing itself is `templates/architecture.js`."""
 
 from __future__ import annotations
 
