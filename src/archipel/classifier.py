@@ -107,7 +107,7 @@ class ArchipelClassifier(ClassifierMixin, BaseEstimator):
         pictures = self._pictures(images)
         task = self._task(pictures, torch.from_numpy(positions.astype(np.int64)))
         for name in ("_temporary", "_loaded"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if self.out is None:
             self._temporary = TemporaryDirectory(prefix="archipel-")
             self.run_ = Path(self._temporary.name) / "run"
