@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from archipel.errors import OptionError, did_you_mean
+from archipel.strategies.hypervolume import expected_improvement
 
 __all__ = ["ACQUISITIONS", "Acquisition", "acquisition"]
 
@@ -30,11 +30,7 @@ def _ucb(mean: Tensor, spread: Tensor, best: float, rng: torch.Generator) -> Ten
 
 
 def _ei(mean: Tensor, spread: Tensor, best: float, rng: torch.Generator) -> Tensor:  # noqa: ARG001
-    """E[max(0, y − best)] for y ~ N(μ, σ²) (expected improvement)."""
-    safe = spread.clamp_min(1e-12)
-    z = (mean - best) / safe
-    density = (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
-    return safe * (z * torch.special.ndtr(z) + density)
+    return expected_improvement(mean, spread, best)
 
 
 def _thompson(mean: Tensor, spread: Tensor, best: float, rng: torch.Generator) -> Tensor:  # noqa: ARG001

@@ -18,6 +18,7 @@ def predictor_guided(
     initial: int = 10,
     batch: int = 10,
     candidates: int = 100,
+    propose: str = "children",
     acquire: str = "mean",
 ) -> PredictorGuided:
     """Any predictor in the loop.
@@ -26,8 +27,8 @@ def predictor_guided(
         using: its name (`archipel.evaluators.predictors.PREDICTORS`).
     """
     return PredictorGuided(
-        space, predictor(using, space, seed=seed), objectives=objectives, seed=seed, initial=initial, batch=batch,
-        candidates=candidates, acquire=acquire,
+        space, [predictor(using, space, seed=seed) for _ in range(objectives)], seed=seed, initial=initial, batch=batch,
+        candidates=candidates, propose=propose, acquire=acquire,
     )  # fmt: skip
 
 
@@ -36,17 +37,19 @@ def bayesian(
     *,
     objectives: int = 1,
     seed: int = 0,
-    using: str = "ways_gp",
+    using: str = "joint_gp",
     initial: int = 10,
     batch: int = 5,
-    candidates: int = 100,
+    candidates: int = 300,
+    propose: str = "around",
     acquire: str = "ei",
 ) -> PredictorGuided:
-    """A Gaussian process over the ways through the cells, and expected improvement over children of the best (Ru et
-    al., ICLR 2021, arXiv 2006.07556, with their graph kernel; theirs counts neighbourhoods of nodes)."""
+    """A Gaussian process over the ways through the cells and over the code, and expected improvement over what is one
+    or two decisions away from the best: ours, after Ru et al. (ICLR 2021, arXiv 2006.07556), whose kernel counts
+    neighbourhoods of nodes. Of two objectives, the expected hypervolume improvement."""
     return predictor_guided(
         space, objectives=objectives, seed=seed, using=using, initial=initial, batch=batch, candidates=candidates,
-        acquire=acquire,
+        propose=propose, acquire=acquire,
     )  # fmt: skip
 
 

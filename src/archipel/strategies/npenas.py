@@ -6,6 +6,7 @@ from archipel.errors import OptionError
 from archipel.evaluators.predictors import Ensemble, predictor
 from archipel.space import Space
 from archipel.strategies.predictor_guided import PredictorGuided
+from archipel.strategies.strategy import only_one
 
 __all__ = ["npenas"]
 
@@ -28,16 +29,17 @@ def npenas(
             spread; here five networks disagree.
 
     Raises:
-        OptionError: there is no such variant.
+        OptionError: there is no such variant, or several objectives.
     """
     if variant not in ("np", "bo"):
         raise OptionError(f"variant is '{variant}'; give 'np' or 'bo'")
+    only_one(objectives, "npenas")
     learned = (
         predictor("gin", space, seed=seed)
         if variant == "np"
         else Ensemble(lambda own: predictor("gin", space, seed=own), members=5, seed=seed)
     )
     return PredictorGuided(
-        space, learned, objectives=objectives, seed=seed, initial=initial, batch=batch, candidates=candidates,
+        space, [learned], seed=seed, initial=initial, batch=batch, candidates=candidates,
         acquire="mean" if variant == "np" else "thompson",
     )  # fmt: skip

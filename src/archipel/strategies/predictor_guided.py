@@ -4,64 +4,92 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from archipel.architecture import Architecture
-from archipel.errors import OptionError
+from archipel.errors import OptionError, did_you_mean
 from archipel.evaluators.predictors.predictor import Predictor, UncertainPredictor
+from archipel.evaluators.predictors.scale import NormalScores
 from archipel.space import Space
 from archipel.strategies.acquisition import acquisition
+from archipel.strategies.hypervolume import expected_hypervolume_improvement
+from archipel.strategies.nsga2 import crowding, fronts
 from archipel.strategies.strategy import Scores, only_one
 
-__all__ = ["PredictorGuided", "children"]
+__all__ = ["PROPOSALS", "PredictorGuided", "Proposals", "around", "children"]
+
+Proposals: TypeAlias = Callable[
+    [Space, Sequence[Architecture], int, Collection[Architecture], random.Random], list[Architecture]
+]
+"""f(space, known ones best first, how many, what may be none, chance) → candidates."""
 
 
 class PredictorGuided:
     """Candidates → predictor → the most promising are tried → fit again (NPENAS, BANANAS and their kin).
 
     The first `initial` architectures are random. Then rounds: the predictor learns from all that is known, `candidates`
-    children of the best are made (`children`), and the `batch` that the acquisition puts first are asked for. Nothing
-    is asked for twice.
+    are made from the best, and the `batch` that the acquisition puts first are asked for. Nothing is asked for twice.
+    What is learned, and improved upon, are normal scores: ranks, as a normal variable would have them. So it does not
+    matter how scores are stretched, and networks that learn nothing are no worse than bad.
+
+    Of two objectives each has a predictor, the best are those of the first fronts, and the acquisition is the expected
+    hypervolume improvement over normal scores; what is chosen for a batch counts as tried for the rest of it.
 
     Args:
-        predictor: refitted from nothing every round.
-        acquire: `mean` for any predictor; `ucb`, `ei` or `thompson` for one that says how unsure it is.
+        predictors: one an objective, refitted from nothing every round.
+        propose: candidates from the best: `children` (NPENAS) or `around`.
+        acquire: `mean` for any predictor; `ucb`, `ei` or `thompson` for one that says how unsure it is. Of two
+            objectives `ei` alone.
 
     Raises:
-        OptionError: several objectives, a number below 1, no such acquisition, or a predictor that is never unsure with
-            one that needs it.
+        OptionError: more objectives than the acquisition can have, a number below 1, no such proposals or acquisition,
+            or a predictor that is never unsure with one that needs it.
     """
 
     def __init__(
         self,
         space: Space,
-        predictor: Predictor,
+        predictors: Sequence[Predictor],
         *,
-        objectives: int = 1,
         seed: int = 0,
         initial: int = 10,
         batch: int = 10,
         candidates: int = 100,
+        propose: str = "children",
         acquire: str = "mean",
     ) -> None:
-        only_one(objectives, "a predictor-guided strategy")
         for name, value in (("initial", initial), ("batch", batch), ("candidates", candidates)):
             if value < 1:
                 raise OptionError(f"{name} is {value}; give 1 or more")
+        if propose not in PROPOSALS:
+            raise OptionError(
+                f"there are no proposals '{propose}' ({', '.join(PROPOSALS)}){did_you_mean(propose, PROPOSALS)}"
+            )
         self._acquire = acquisition(acquire)
         self._unsure = acquire != "mean"
-        if self._unsure and not isinstance(predictor, UncertainPredictor):
+        if acquire != "ei":
+            only_one(len(predictors), f"a predictor-guided strategy with acquire={acquire}")
+        if len(predictors) > 2:
             raise OptionError(
-                f"acquisition '{acquire}' needs a predictor that says how unsure it is, and {type(predictor).__name__} "
-                "does not; take 'mean'"
+                f"a predictor-guided strategy makes two objectives better, not {len(predictors)}; use nsga2"
             )
-        self.space, self.predictor = space, predictor
+        for one in predictors:
+            if self._unsure and not isinstance(one, UncertainPredictor):
+                raise OptionError(
+                    f"acquisition '{acquire}' needs a predictor that says how unsure it is, and {type(one).__name__} "
+                    "does not; take 'mean'"
+                )
+        self.space, self.predictors = space, tuple(predictors)
         self.initial, self.batch, self.candidates = initial, batch, candidates
+        self.propose = PROPOSALS[propose]
         self.rng = random.Random(seed)
         self.chance = torch.Generator().manual_seed(seed)
-        self.known: dict[Architecture, float] = {}
+        self.known: dict[Architecture, tuple[float, ...]] = {}
         self.seen: set[Architecture] = set()
         """Asked for or told, whatever came of it."""
         self.queue: deque[Architecture] = deque()
@@ -78,23 +106,42 @@ class PredictorGuided:
     def tell(self, architecture: Architecture, scores: Scores) -> None:
         self.seen.add(architecture)
         if scores is not None:
-            self.known[architecture] = scores[0]
+            self.known[architecture] = scores
 
     def _round(self) -> list[Architecture]:
         architectures = list(self.known)
-        self.predictor.fit(architectures, torch.tensor([self.known[a] for a in architectures], dtype=torch.float64))
-        ranked = sorted(architectures, key=lambda a: -self.known[a])
-        pool = children(self.space, ranked, self.candidates, self.seen, self.rng)
+        scores = torch.tensor(list(self.known.values()), dtype=torch.float64)  # [N, objectives]
+        normal = torch.stack([NormalScores.of(column).forward(column) for column in scores.T.contiguous()])
+        pool = self.propose(self.space, self._ranked(architectures), self.candidates, self.seen, self.rng)
         if not pool:
             return []
-        if self._unsure and isinstance(self.predictor, UncertainPredictor):
-            mean, spread = self.predictor.predict_spread(pool)
+        means, spreads = [], []
+        for one, column in zip(self.predictors, normal):
+            one.fit(architectures, column)
+            if self._unsure and isinstance(one, UncertainPredictor):
+                mean, spread = one.predict_spread(pool)
+            else:
+                mean = one.predict(pool)
+                spread = torch.zeros_like(mean)
+            means.append(mean)
+            spreads.append(spread)
+        if len(means) == 1:
+            values = self._acquire(means[0], spreads[0], float(normal.max()), self.chance)
+            chosen = values.argsort(descending=True, stable=True)[: self.batch].tolist()
         else:
-            mean = self.predictor.predict(pool)
-            spread = torch.zeros_like(mean)
-        values = self._acquire(mean, spread, self.known[ranked[0]], self.chance)
-        order = values.argsort(descending=True, stable=True)[: self.batch]
-        return [pool[i] for i in order.tolist()]
+            chosen = _one_by_one(torch.stack(means, 1), torch.stack(spreads, 1), normal.T, self.batch)
+        return [pool[i] for i in chosen]
+
+    def _ranked(self, architectures: Sequence[Architecture]) -> list[Architecture]:
+        """Best first; of two objectives front by front, where it is least crowded first."""
+        if len(self.predictors) == 1:
+            return sorted(architectures, key=lambda a: -self.known[a][0])
+        points = np.array([self.known[a] for a in architectures])
+        return [
+            architectures[front[i]]
+            for front in fronts(points)
+            for i in np.argsort(-crowding(points[front]), kind="stable")
+        ]
 
     def _random(self) -> Architecture:
         """A random architecture, one that was not seen if such a one is found soon."""
@@ -134,3 +181,52 @@ def children(
         if len(found) == count:
             break
     return list(found)
+
+
+def around(
+    space: Space, ranked: Sequence[Architecture], count: int, seen: Collection[Architecture], rng: random.Random
+) -> list[Architecture]:
+    """Unseen architectures one and two decisions away from the best: what a local search would look at next.
+
+    Each parent in turn gives up to 64 in random order, neighbours first, then neighbours of these.
+
+    Args:
+        ranked: parents, best first.
+        seen: what may be no candidate.
+
+    Returns:
+        `count` different architectures, fewer where the parents have no more.
+    """
+    found: dict[Architecture, None] = {}  # a set that keeps its order
+    for parent in ranked:
+        near = space.neighbours(parent, rng)
+        rng.shuffle(near)
+        near = near[:32]
+        for child in (*near, *(space.mutate(rng.choice(near), rng) for _ in range(64 - len(near)) if near)):
+            if len(found) == count:
+                return list(found)
+            if child not in seen:
+                found[child] = None
+    return list(found)
+
+
+PROPOSALS: dict[str, Proposals] = {"children": children, "around": around}
+
+
+def _one_by_one(means: Tensor, spreads: Tensor, known: Tensor, count: int) -> list[int]:
+    """Candidates with the largest expected hypervolume improvement, each with those before it at their means.
+
+    Args:
+        means, spreads: `[C, 2]`.
+        known: `[N, 2]`.
+    """
+    points, chosen = known.numpy(), []
+    corner = points.min(0) - 1.0
+    left = torch.ones(len(means), dtype=torch.bool)
+    for _ in range(min(count, len(means))):
+        values = expected_hypervolume_improvement(means, spreads, points, corner)
+        best = int(values.masked_fill(~left, -1.0).argmax())
+        left[best] = False
+        chosen.append(best)
+        points = np.concatenate([points, means[best : best + 1].double().numpy()])
+    return chosen

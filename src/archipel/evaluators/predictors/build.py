@@ -14,7 +14,7 @@ from archipel.evaluators.predictors import trace
 from archipel.evaluators.predictors.cells import CellGraphs, CellView, EdgeCells, cells_of
 from archipel.evaluators.predictors.classical import Forest, GaussianProcess, boosted_trees, ridge, support_vectors
 from archipel.evaluators.predictors.ensemble import Ensemble
-from archipel.evaluators.predictors.features import Features, OneHot
+from archipel.evaluators.predictors.features import Features, Joined, OneHot, Remembered
 from archipel.evaluators.predictors.gates import GatesOnEdge, GatesOnNode
 from archipel.evaluators.predictors.graph_features import Ways
 from archipel.evaluators.predictors.graph_networks import GCN, GIN
@@ -155,6 +155,7 @@ PREDICTORS: dict[str, Factory] = {
     "forest": lambda space, seed: Forest(OneHot(space), seed=seed),
     "boosted": lambda space, seed: boosted_trees(OneHot(space), seed=seed),
     "gp": lambda space, seed: GaussianProcess(OneHot(space), seed=seed),
+    "joint_gp": lambda space, seed: GaussianProcess(Remembered(Joined((ways(space), OneHot(space)))), seed=seed),
     "ways_gp": lambda space, seed: GaussianProcess(ways(space), seed=seed),
     "gates_ensemble": lambda space, seed: Ensemble(lambda own: gates(space, seed=own), seed=seed),
 }

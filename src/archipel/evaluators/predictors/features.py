@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from archipel.architecture import Architecture
 from archipel.space import Space
 
-__all__ = ["Features", "Joined", "OneHot"]
+__all__ = ["Features", "Joined", "OneHot", "Remembered"]
 
 Features: TypeAlias = Callable[[Sequence[Architecture]], Tensor]
 """`[N, F]` float32 of N architectures."""
@@ -36,3 +36,17 @@ class Joined:
 
     def __call__(self, architectures: Sequence[Architecture]) -> Tensor:
         return torch.cat([part(architectures) for part in self.parts], 1)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Features that are worked out once an architecture: searches ask for the same ones round after round."""
+
+    features: Features
+    _held: dict[Architecture, Tensor] = field(default_factory=dict)
+
+    def __call__(self, architectures: Sequence[Architecture]) -> Tensor:
+        fresh = [architecture for architecture in dict.fromkeys(architectures) if architecture not in self._held]
+        if fresh:
+            self._held.update(zip(fresh, self.features(fresh)))
+        return torch.stack([self._held[architecture] for architecture in architectures])
