@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from scipy import stats
 from archipel.errors import OptionError
 from archipel.evaluators import Objective, Tabular
 from archipel.recipes.bench import Problem, Settings, bench, problems
-from archipel.recipes.bench.judging import anytime, holm, judged, mean_ranks
+from archipel.recipes.bench.fronts import Domination
+from archipel.recipes.bench.judging import anytime, behind, holm, judged, mean_ranks
 from archipel.recipes.bench.published import PUBLISHED
 from archipel.recipes.bench.settings import Jobs, Limits
 from archipel.report import write
@@ -106,6 +108,59 @@ class TestBench:
             bench(folder, [problem], specs, SETTINGS, seeds=seeds)
 
 
+@pytest.fixture(scope="module")
+def two(problem: Problem, tmp_path_factory) -> tuple[Path, dict, Problem]:
+    """A finished run for accuracy and cost at once."""
+    table = problem.table
+    figures = {**table.figures, "phone_ms": table.figures["seconds"] * 2}
+    both = replace(table, figures=figures, objectives=(*table.objectives, Objective("phone_ms", maximise=False)))
+    twice = Problem("planted-phone_ms", both, Budget(trials=30))
+    path = tmp_path_factory.mktemp("bench") / "run"
+    with RunFolder.create(path, {"recipe": "bench"}, "archipel bench") as folder:
+        return path, bench(folder, [twice], ("random", "nsga2,population=4"), SETTINGS, seeds=3), twice
+
+
+class TestTwoObjectives:
+    def test_a_search_is_judged_by_the_hypervolume_of_its_true_front(self, two) -> None:
+        path, result, twice = two
+        (one,) = result["sets"]
+        domination = Domination(twice.table)
+        runs = RunFolder.open(path, write=False).stage_done("search-planted-phone_ms-random")["runs"]
+        for run in runs:
+            front = np.array(run["front"])
+            assert run["final"] == pytest.approx(domination.share(front)) == run["curve"][-1]
+            assert 0 < run["final"] < 100
+            for accuracy, cost in front:
+                at = np.flatnonzero(twice.table.figures["test_accuracy"] == accuracy)
+                assert -cost in twice.table.figures["phone_ms"][at], "true accuracies, not those that were seen"
+        assert one["strategies"][0]["final"]["values"] == [run["final"] for run in runs]
+        assert (one["judged"], one["optimum"], one["cost"]) == ("hypervolume", 100.0, "phone_ms")
+
+    def test_the_table_itself_has_all_of_it(self, two) -> None:
+        domination = Domination(two[2].table)
+        high = np.flatnonzero(domination.truth[:, 0] > domination.corner[0])
+        on_it = [i for i in high if (domination.truth[i] == domination.best).all(1).any()]
+        rows = [*on_it, *range(0, len(domination.truth), 20)]
+        front = domination.front(domination.truth[rows], rows)
+        assert domination.share(front) == pytest.approx(100) == domination.share(domination.best)
+        above = front[front[:, 0] > domination.corner[0]]
+        assert {tuple(p) for p in above} == {tuple(p) for p in domination.best}
+        assert domination.share(domination.best[:1]) < 100
+        assert (domination.truth[:, 0] > domination.corner[0]).mean() == pytest.approx(0.5, abs=0.01)
+
+    def test_the_page(self, two) -> None:
+        page = write(two[0]).read_text(encoding="utf-8")
+        for said in ("planted-phone_ms", "hypervolume, %", "phone, ms", "Fronts", "with 3 seeds"):
+            assert said in page
+        assert page.count("<svg") >= 4
+
+    def test_devices(self, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match="has no figures of devices; leave out --devices"):
+            problems("nasbench_macro", tmp_path, (), Settings(), devices=("pixel3_ms",))
+        with pytest.raises(OptionError, match="CIFAR-10 networks; give --images cifar10, or none"):
+            problems("nasbench201", tmp_path, ("cifar100",), Settings(), devices=("pixel3_ms",))
+
+
 class TestProblems:
     @pytest.mark.parametrize(
         ("benchmark", "images", "said"),
@@ -137,6 +192,9 @@ class TestJudging:
         assert rows["a"]["gap"] == pytest.approx(2.25 / 5.0)
         raw = stats.mannwhitneyu(self.FINALS["a"], self.FINALS["random"], alternative="two-sided").pvalue
         assert rows["a"]["p"] == pytest.approx(2 * raw)
+        less = behind(self.FINALS, "a")
+        assert set(less) == {"random", "b"}
+        assert [less["random"][k] for k in ("mean", "low", "high")] == pytest.approx([2.25, *welch])
         assert rows["b"]["difference"]["mean"] == rows["b"]["gap"] == 0.0
         assert rows["b"]["p"] == 1.0
         assert judged({"random": [1.0]}, 2.0)["random"]["spread"] is None

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from archipel.cli.output import command_line, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
 from archipel.errors import ArchipelError, OptionError, RunError
-from archipel.recipes.bench import DEFAULT, Settings, bench, problems
+from archipel.recipes.bench import DEFAULT, TWO, Settings, bench, problems
 from archipel.report import write as write_report
 from archipel.run.atomic import StorageError
 from archipel.run.config import from_dict, merge, replaced, to_dict
@@ -36,6 +36,7 @@ class Bench:
     recipe: str = "bench"
     strategies: tuple[str, ...] = DEFAULT
     images: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     seeds: int = 20
     seed: int = 0
     settings: Settings = _SETTINGS
@@ -58,6 +59,7 @@ def run_bench(
     data: Path | None = None,
     strategy: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     images: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    devices: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     seeds: Whole | None = None,
     seed: Whole | None = None,
     out: Path | None = None,
@@ -75,8 +77,11 @@ def run_bench(
         data: the folder of the benchmark's file.
         strategy: names (see "archipel methods"), with settings behind them, such as
             regularised_evolution,population=20; a sampler of Optuna, optuna:TPESampler; or a predictor in the loop,
-            predictor:ridge. Seven if none are given, random search among them, which the others have to beat.
+            predictor:ridge. Seven if none are given, random search among them, which the others have to beat; three
+            with --devices.
         images: image sets of NAS-Bench-201, cifar10, cifar100 and imagenet16; all if none are given.
+        devices: search for accuracy and for low cost at once: measured latency or energy of CIFAR-10's networks, such
+            as pixel3_ms, raspi4_ms or eyeriss_energy_mj; one comparison each.
         seeds: searches of each strategy on each image set, 20 if not given.
         seed: what all chance comes from, 0 if not given.
         out: the run folder; runs/DATE-TIME-bench-N if not given.
@@ -88,8 +93,9 @@ def run_bench(
     asked: dict[str, Any] = {
         "benchmark": benchmark,
         "data": None if data is None else str(data.expanduser().resolve()),
-        "strategies": tuple(strategy or ()) or None,
+        "strategies": tuple(strategy or ()) or (TWO if devices else None),
         "images": tuple(images or ()) or None,
+        "devices": tuple(devices or ()) or None,
         "seeds": seeds,
         "seed": seed,
         "settings": given(settings) or None,
@@ -109,7 +115,9 @@ def run_bench(
                 raise OptionError("which benchmark, and where? Such as 'archipel bench nasbench201 --data FOLDER'")
             chosen = merge(_SETTINGS, asked.pop("settings", {}), source="the command line")
             request = replace(from_dict(Bench, asked, source="the command line"), settings=chosen)
-        found = problems(request.benchmark, Path(request.data), request.images, request.settings)
+        found = problems(
+            request.benchmark, Path(request.data), request.images, request.settings, devices=request.devices
+        )
         if resume is None:
             folder = stack.enter_context(RunFolder.create(out, to_dict(request), command_line(), task="bench"))
         try:
@@ -140,6 +148,7 @@ def show_bench(result: Mapping[str, Any]) -> None:
                 _interval(row["final"]),
                 None if row["spread"] is None else f"{row['spread']:.2f}",
                 None if (difference := row.get("difference")) is None else _interval(difference, sign=True),
+                None if (less := row.get("behind")) is None else _interval(less, sign=True),
                 None if row.get("p") is None else f"{row['p']:.2g}",
                 None if row.get("gap") is None else f"{100 * row['gap']:.0f}",
                 f"{row['trials']['mean']:.0f}",
@@ -147,10 +156,11 @@ def show_bench(result: Mapping[str, Any]) -> None:
             for row in sorted(one["strategies"], key=lambda row: -row["final"]["mean"])
         ]
         head = [
-            "strategy", "test accuracy %\n[95 %]", "std", f"over {result['control']}\n[95 %]", "p",
-            "gap\nclosed %", "trials",
+            "strategy", f"{_measure(one)} %\n[95 %]", "std", f"over {result['control']}\n[95 %]",
+            f"behind {result['leader']}\n[95 %]", "p", "gap\nclosed %", "trials",
         ]  # fmt: skip
-        table(f"{one['name']}, optimum {one['optimum']:.2f} %, {_budget(one)}", head, rows)
+        most = f"optimum {one['optimum']:.2f} %" if one["cost"] is None else "of the table's own front"
+        table(f"{one['name']}, {most}, {_budget(one)}", head, rows)
         for reported in one["published"]:
             sure = "" if reported["trust"] == "read" else ", recalled, not checked"
             figures = f"{reported['test']:.2f} ± {reported['spread']:.2f}"
@@ -159,6 +169,10 @@ def show_bench(result: Mapping[str, Any]) -> None:
     ranks = sorted(result["ranks"], key=lambda one: one["rank"]["mean"])
     title = "Mean rank over image sets and seeds"
     table(title, ["strategy", "rank [95 %]"], [[one["strategy"], _interval(one["rank"])] for one in ranks])
+
+
+def _measure(one: Mapping[str, Any]) -> str:
+    return "test accuracy" if one["cost"] is None else "hypervolume"
 
 
 def _budget(one: Mapping[str, Any]) -> str:

@@ -27,7 +27,11 @@ def context(run: RunFolder) -> dict[str, Any]:
     sets, ranks, seeds = run.rows("sets"), run.rows("ranks"), int(run.result.get("seeds", 0))
     names = [str(row["strategy"]) for row in ranks]
     published = _published_table(sets)
-    nav = [("anytime", "How soon"), ("found", "What was found")]
+    nav = [
+        ("anytime", "How soon"),
+        *([("fronts", "Fronts")] if any(map(_two, sets)) else []),
+        ("found", "What was found"),
+    ]
     return {
         "template": "bench.html.j2",
         "frontier": None,
@@ -40,10 +44,22 @@ def context(run: RunFolder) -> dict[str, Any]:
         "watched_when": "",
         "strategy_legend": _legend(names),
         "curves": [_panel(one, names) for one in sets],
-        "found_tables": [_found_table(one, str(run.result.get("control"))) for one in sets],
+        "fronts": [_front_panel(one, names) for one in sets if _two(one)],
+        "found_tables": [_found_table(one, str(run.result["control"]), str(run.result["leader"])) for one in sets],
         "ranks_table": _ranks_table(ranks, sets, seeds),
         "published_table": published,
     }
+
+
+def _two(one: Mapping[str, Any]) -> bool:
+    """Whether accuracy and cost were searched for at once."""
+    return one["cost"] is not None
+
+
+def _cost(one: Mapping[str, Any]) -> str:
+    """`pixel3_ms` → `pixel3, ms`."""
+    name, _, unit = str(one["cost"]).rpartition("_")
+    return f"{name.replace('_', ' ')}, {unit.replace('mj', 'mJ')}"
 
 
 # ---- sentences ----------------------------------------------------------------------------------------------------
@@ -51,8 +67,9 @@ def context(run: RunFolder) -> dict[str, Any]:
 
 def _headline(sets: Sequence[Mapping[str, Any]], ranks: Sequence[Mapping[str, Any]], seeds: int) -> list[str]:
     best = min(ranks, key=lambda row: row["rank"]["mean"])
+    what = "device" if all(map(_two, sets)) else "image set"
     return [
-        f"Strategies compared: {len(ranks)}, on {plural(len(sets), 'image set')} with {plural(seeds, 'seed')}.",
+        f"Strategies compared: {len(ranks)}, on {plural(len(sets), what)} with {plural(seeds, 'seed')}.",
         f"Best mean rank: {best['strategy']}, {best['rank']['mean']:.2f} of {len(ranks)}.",
     ]
 
@@ -64,7 +81,8 @@ def _verdict(sets: Sequence[Mapping[str, Any]], control: str) -> str:
     if not compared:
         return "No strategy is compared with random search: it, or a second seed, is missing."
     sure = [name for name in compared if all(one[name]["difference"]["low"] > 0 for one in rows)]
-    where = "on every image set" if len(sets) > 1 else f"on {sets[0]['name']}"
+    several = "with every device" if any(map(_two, sets)) else "on every image set"
+    where = several if len(sets) > 1 else f"on {sets[0]['name']}"
     if not sure:
         return f"No strategy finds more than {control} {where} beyond what chance explains (95 % intervals)."
     return f"More than {control} {where}, beyond what chance explains (95 % intervals): {listed(sure)}."
@@ -93,9 +111,14 @@ def _legend(names: Sequence[str]) -> Markup:
 
 def _panel(one: Mapping[str, Any], names: Sequence[str]) -> theme.Panel:
     over = "simulated seconds" if one["axis"] == "seconds" else "architectures tried"
+    what, most = (
+        ("Hypervolume of the true figures", "what the table’s own front dominates, 100 %")
+        if _two(one)
+        else ("True accuracy", f"the optimum, {one['optimum']:.2f} %")
+    )
     sentence = (
-        f"True accuracy of what looked best so far, over {over}: mean over seeds, and a 95 % interval where the colour "
-        f"is light. The thin line is the optimum, {one['optimum']:.2f} %. The first tenth is left out."
+        f"{what} of what looked best so far, over {over}: mean over seeds, and a 95 % interval where the colour is "
+        f"light. The thin line is {most}. The first tenth is left out."
     )
     pictures = []
     for size in _SIZES:
@@ -125,6 +148,47 @@ def _drawn(one: Mapping[str, Any], names: Sequence[str], over: str, size: tuple[
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(over)
+    ax.set_title(
+        "hypervolume, %" if _two(one) else "test accuracy, %",
+        loc="left",
+        fontsize=11,
+        color=palette["soft"],
+        pad=8,
+        x=-0.1,
+    )
+    return fig
+
+
+def _front_panel(one: Mapping[str, Any], names: Sequence[str]) -> theme.Panel:
+    sentence = (
+        "True test accuracy and measured cost of what looked best to the middle one of each strategy’s searches. The "
+        "thin line is the table’s own front; it begins at the median network’s accuracy."
+    )
+    pictures = []
+    for size in _SIZES:
+        fig = _fronts(one, names, size)
+        pictures.append(
+            theme.page_svg(fig, name=f"front-{one['name']}-{size[0]:.0f}", label=f"{one['name']}: {sentence}")
+        )
+    return theme.Panel(str(one["name"]), pictures[0], sentence, pictures[1])
+
+
+def _fronts(one: Mapping[str, Any], names: Sequence[str], size: tuple[float, float]) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
+    palette = theme.SENTINEL
+    fig = theme.figure(*size)
+    ax = theme.axes(fig, palette, left=52, right=16, top=26, bottom=42)
+    best = np.array(one["front"])
+    ax.step(-best[:, 1], best[:, 0], where="post", color=palette["faint"], linewidth=1.1, zorder=1)
+    for row in one["strategies"]:
+        colour, _ = _look(names.index(row["strategy"]))
+        front = np.array(row["front"]).reshape(-1, 2)
+        shown = front[front[:, 0] > one["corner"][0]]
+        ax.plot(-shown[:, 1], shown[:, 0], "o", color=palette[colour], markersize=4, alpha=0.75, zorder=3)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlabel(_cost(one))
     ax.set_title("test accuracy, %", loc="left", fontsize=11, color=palette["soft"], pad=8, x=-0.1)
     return fig
 
@@ -132,7 +196,7 @@ def _drawn(one: Mapping[str, Any], names: Sequence[str], over: str, size: tuple[
 # ---- tables -------------------------------------------------------------------------------------------------------
 
 
-def _found_table(one: Mapping[str, Any], control: str) -> Table:
+def _found_table(one: Mapping[str, Any], control: str, leader: str) -> Table:
     budget = one["budget"]
     spent = (
         f"{budget['seconds']:,.0f} simulated seconds".replace(",", " ")
@@ -140,8 +204,8 @@ def _found_table(one: Mapping[str, Any], control: str) -> Table:
         else f"{budget['trials']} architectures"
     )
     head = [
-        "strategy", "test accuracy, %", "standard deviation", f"over {control}, points", "p", "of the gap closed, %",
-        "trials",
+        "strategy", "hypervolume, %" if _two(one) else "test accuracy, %", "standard deviation",
+        f"over {control}, points", f"behind {leader}, points", "p", "of the gap closed, %", "trials",
     ]  # fmt: skip
     rows = [
         [
@@ -149,6 +213,7 @@ def _found_table(one: Mapping[str, Any], control: str) -> Table:
             _figure(row["final"]),
             "–" if row["spread"] is None else f"{row['spread']:.2f}",
             "–" if "difference" not in row else _figure(row["difference"], sign="+"),
+            "–" if row.get("behind") is None else _figure(row["behind"], sign="+"),
             "–" if "p" not in row else f"{row['p']:.2g}",
             "–" if "gap" not in row else f"{100 * row['gap']:.0f}".replace("-", "−"),
             f"{row['trials']['mean']:.0f}",
@@ -156,16 +221,23 @@ def _found_table(one: Mapping[str, Any], control: str) -> Table:
         for row in sorted(one["strategies"], key=lambda row: -row["final"]["mean"])
     ]
     seen = str(one["seen"]).replace("_", " ")
+    sees = (
+        f"the {seen} and the cost ({_cost(one)}); 100 % is what the table’s own front dominates, above the median "
+        "network’s accuracy and below the largest cost"
+        if _two(one)
+        else f"the {seen}; optimum {one['optimum']:.2f} %"
+    )
     caption = (
-        f"{one['name']}: {spent} a search, which sees the {seen}; optimum {one['optimum']:.2f} %. In brackets 95 % "
-        "intervals over seeds; p of Mann and Whitney’s test against the control, corrected after Holm"
+        f"{one['name']}: {spent} a search, which sees {sees}. In brackets 95 % intervals over seeds; p of Mann and "
+        "Whitney’s test against the control, corrected after Holm"
     )
     return Table(caption, head, rows, [None] * len(rows))
 
 
 def _ranks_table(ranks: Sequence[Mapping[str, Any]], sets: Sequence[Mapping[str, Any]], seeds: int) -> Table:
     rows = [[str(row["strategy"]), _figure(row["rank"])] for row in sorted(ranks, key=lambda row: row["rank"]["mean"])]
-    caption = f"Mean rank over {plural(len(sets), 'image set')} and {plural(seeds, 'seed')}, 1 is best"
+    over = "device" if all(map(_two, sets)) else "image set"
+    caption = f"Mean rank over {plural(len(sets), over)} and {plural(seeds, 'seed')}, 1 is best"
     return Table(caption, ["strategy", "rank [95 %]"], rows, [None] * len(rows))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from archipel.recipes.result import figure
 
-__all__ = ["CONTROL", "anytime", "holm", "judged", "mean_ranks"]
+__all__ = ["CONTROL", "anytime", "behind", "holm", "judged", "mean_ranks"]
 
 CONTROL = "random"
 """The strategy that every other has to beat."""
@@ -50,6 +50,14 @@ def judged(finals: Mapping[str, Sequence[float]], optimum: float) -> dict[str, d
     for name, p in holm(raw).items():
         rows[name]["p"] = p
     return rows
+
+
+def behind(finals: Mapping[str, Sequence[float]], leader: str) -> dict[str, dict[str, float]]:
+    """How much more the leader finds on one image set than each other strategy: difference of means (95 %, Welch); of
+    fewer than two seeds there is none."""
+    best = np.asarray(finals[leader], dtype=np.float64)
+    others = {name: np.asarray(values, dtype=np.float64) for name, values in finals.items() if name != leader}
+    return {name: _welch(best, own) for name, own in others.items() if len(best) > 1 and len(own) > 1}
 
 
 def mean_ranks(finals: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Any]]:

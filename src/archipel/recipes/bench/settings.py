@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from archipel.errors import OptionError
 
-__all__ = ["DEFAULT", "SECONDS", "Jobs", "Limits", "Protocol", "Settings"]
+__all__ = ["DEFAULT", "SECONDS", "TWO", "Jobs", "Limits", "Protocol", "Settings"]
 
 Protocol: TypeAlias = Literal["published", "queries"]
 
@@ -21,6 +21,9 @@ DEFAULT: tuple[str, ...] = (
     "bayesian",
 )
 """Strategies that are compared if none are named."""
+
+TWO: tuple[str, ...] = ("random", "nsga2", "bayesian")
+"""The same where there are two objectives."""
 
 SECONDS: dict[str, float] = {"cifar10": 20_000.0, "cifar100": 40_000.0, "imagenet16": 120_000.0}
 """Simulated seconds of NATS-Bench's published searches (D-X-Y/AutoDL-Projects, `exps/NATS-algos/run-all.sh`)."""
