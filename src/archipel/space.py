@@ -342,12 +342,14 @@ class Space:
         return self.canonical(child)
 
     def _completed(self, assignment: Mapping[str, Any], rng: random.Random | None) -> Architecture:
-        values = dict(assignment)
-        for choice in self.active(values):
+        """Of canonical values those that are active, and drawn or first ones where some are missing."""
+        values, kept = dict(assignment), {}
+        for choice in self.active(values):  # grows as the loop sets values
             if choice.name not in values:
                 index = rng.randrange(self._counts[choice.name]) if rng else 0
                 values[choice.name] = self._unrank_one(choice, index)[choice.name]
-        return self.canonical(values)
+            kept[choice.name] = values[choice.name]
+        return self._ordered(kept)
 
     # ---- codes ------------------------------------------------------------------------------------------------
 
