@@ -63,6 +63,7 @@ def test_it_runs(ended: dict[str, Any]) -> None:
         ("early_exit", "A"),
         ("static_exit", "1"),
         ("static_exit", "2"),
+        ("static_exit", "3"),
         ("instanas", "A"),
         ("static_child", "A"),
         ("mobilenet_v2", "0.25x"),

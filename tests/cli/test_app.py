@@ -18,6 +18,7 @@ COMMANDS = [
     "show",
     "export",
     "serve",
+    "demo",
     "report",
     "bench",
     "methods",
@@ -62,8 +63,8 @@ def test_every_command_has_help(call, command):
     [
         (
             "rnu",
-            "unknown command 'rnu' (run, search, evolve, train, eval, latency, show, export, serve, report, bench, "
-            "methods, space, spaces, tasks);",
+            "unknown command 'rnu' (run, search, evolve, train, eval, latency, show, export, serve, demo, report, "
+            "bench, methods, space, spaces, tasks);",
         ),
         ("latency bild", "unknown command 'bild' (build, check, measure, show); did you mean 'build'?"),
         ("spaces --jsn", "unknown option '--jsn' of 'archipel spaces'; did you mean '--json'?"),

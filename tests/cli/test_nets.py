@@ -41,7 +41,7 @@ def test_another_network_of_the_same_space(call):
     ("arguments", "words"),
     [
         ("proxyless_cpuu", "did you mean 'proxyless_cpu'?"),
-        ("proxyless_cpuu", "proxyless_mobile_14, proxyless_cifar, or your own: file.py:function"),
+        ("proxyless_cpuu", "pnasnet_5, or your own: file.py:function"),
         ("proxyless_cpu --option.macro light", "9 widths are given; this macro-structure has 7"),
         ("proxyless_cpu --option.width 0", "give a width above 0"),
     ],

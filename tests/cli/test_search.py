@@ -79,7 +79,7 @@ def test_a_found_network_is_exported_with_its_weights(call, folder: Path, tmp_pa
     ("arguments", "words"),
     [
         (("eval", "RUN", "--network", "proxylesnas-cpu-0-0"), "did you mean 'proxylessnas-cpu-0-0'?"),
-        (("export", "RUN", "--random", 1, "--out", "n.onnx"), "takes no option but --network, --out and --json"),
+        (("export", "RUN", "--random", 1, "--out", "n.onnx"), "it takes no option that shapes a network: leave out"),
         (("export", "proxyless", "--network", "a", "--out", "n.onnx"), "'proxyless' is no run; leave it out"),
         (("run", "--resume", "RUN"), "continue it with 'archipel search proxylessnas --resume"),
     ],
