@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import glob
 import multiprocessing
 import os
+import pwd
+import shutil
 import signal
 import sqlite3
+import subprocess
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -176,15 +182,45 @@ class Slow:
             file.write(f"{what} {architecture.key} {os.getpid()}\n")
 
 
-def _worker(storage: Path, log: Path, seed: int, trials: int) -> None:
+def _worker(storage: str | Path, log: Path, seed: int, trials: int) -> None:
     ledger = StudyLedger(storage, SPACE, OBJECTIVES)
     search(RandomSearch(SPACE, seed=seed), Slow(log, 0.05), Budget(trials=trials), ledger=ledger)
 
 
-def test_four_workers_one_of_them_killed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """A server of our own, on a socket in a folder of its own: its URL. It does not run as root."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: PostgreSQL's driver")
+    found = [shutil.which("initdb"), *sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))]
+    if not (initdb := next(filter(None, found), None)):
+        pytest.skip("there is no PostgreSQL server here (Debian's package postgresql)")
+    user = "postgres" if os.geteuid() == 0 else None
+    if user and user not in (entry.pw_name for entry in pwd.getpwall()):
+        pytest.skip("there is no user postgres, and the server does not run as root")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        if user:
+            shutil.chown(folder, user)
+        programs = Path(initdb).resolve().parent
+        run = functools.partial(subprocess.run, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        run([programs / "initdb", "-D", f"{folder}/data", "-U", "archipel", "-A", "trust", "-E", "UTF8", "--no-sync"])
+        server = [programs / "postgres", "-D", f"{folder}/data", "-k", folder, "-F", "-c", "listen_addresses="]
+        with subprocess.Popen(server, user=user, cwd=folder, stderr=subprocess.DEVNULL) as running:
+            try:
+                ready = [programs / "pg_isready", "-q", "-h", folder]
+                while subprocess.run(ready, check=False).returncode:
+                    assert running.poll() is None, "the server does not start"
+                    time.sleep(0.1)
+                yield f"postgresql+psycopg://archipel@/postgres?host={folder}"
+            finally:
+                running.send_signal(signal.SIGINT)  # without waiting for clients
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_four_workers_one_of_them_killed(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """No trial lost, none evaluated twice to its end, the budget met exactly."""
-    trials, log, storage = 16, tmp_path / "log", tmp_path / "study.db"
-    StudyLedger(storage, SPACE, OBJECTIVES)
+    trials, log = 16, tmp_path / "log"
+    storage = tmp_path / "study.db" if kind == "sqlite" else request.getfixturevalue(kind)
+    StudyLedger(storage, SPACE, OBJECTIVES)._storage.engine.dispose()  # connections are not for forks
     fork = multiprocessing.get_context("fork")
     workers = [fork.Process(target=_worker, args=(storage, log, seed, trials)) for seed in range(4)]
     for worker in workers:
