@@ -99,7 +99,7 @@ def stacked(
         cell = _Cell(_Join(before, c, halved), _Join(last, c), built.blocks(blocks), rule, c)
         layers.append(cell)
         before, last, halved = last, cell.outputs, reduces
-    return nn.Sequential(*layers, _Head(last, classes, dropout, act=not rule.distinct))
+    return _Network(*layers, _Head(last, classes, dropout, act=not rule.distinct))
 
 
 _HALF = re.compile(r"(\w+\.b\d+)\.in1")
@@ -173,6 +173,11 @@ class _Added(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second = x.chunk(2, 1)
         return first + second
+
+
+class _Network(nn.Sequential):
+    """Stem, cells and head. More than one tensor goes from each to the next, so a batch cannot be parted between them,
+    as executors do with a plain sequence."""
 
 
 class _Projected(nn.Sequential):
