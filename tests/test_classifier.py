@@ -67,7 +67,8 @@ class TestFitted:
         assert quick.answers(X[:50]).latency_ms.mean() == pytest.approx(fastest)
         assert fastest <= slow
         other = pickle.loads(pickle.dumps(fitted)).set_params(model="mobilenet_v2")
-        assert other.answers(X[:2]).children == ("0.5x", "0.5x")
+        (width,) = set(other.answers(X[:2]).children)  # which of them is the faster is measured
+        assert width in ("0.25x", "0.5x")
 
     def test_a_clone_is_not_fitted(self, fitted: Any) -> None:
         with pytest.raises(NotFittedError):
