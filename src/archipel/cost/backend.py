@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from archipel.errors import DeviceError, OptionError
 from archipel.nn.fold import fold_batch_norm
+from archipel.nn.layout import channels_last
 
 __all__ = ["Backend", "CudaGraphs", "Eager", "cannot", "cpu_model", "on_cpu", "same_everywhere"]
 
@@ -104,8 +105,7 @@ class Eager:
         return on_cpu(self.threads) if self.name == "cpu" else torch.cuda.get_device_name(self.torch_device)
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        # Channels last: on CPU 10 to 20 % faster at batch 1, twice as fast at 128.
-        return fold_batch_norm(module).to(self.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return channels_last(fold_batch_norm(module), self.torch_device)
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:
@@ -137,7 +137,7 @@ class CudaGraphs:
         return f"CUDA graphs, {torch.cuda.get_device_name(self.torch_device)}"
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return fold_batch_norm(module).to(self.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return channels_last(fold_batch_norm(module), self.torch_device)
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:

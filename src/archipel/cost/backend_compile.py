@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from archipel.cost.backend import cannot, cpu_model, on_cpu, same_everywhere
 from archipel.errors import DeviceError
 from archipel.nn.fold import fold_batch_norm
+from archipel.nn.layout import channels_last
 
 __all__ = ["Compiled"]
 
@@ -58,7 +59,7 @@ class Compiled:
         return f"torch.compile, {on_cpu(self.threads)}"
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return fold_batch_norm(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return channels_last(fold_batch_norm(module))
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:

@@ -28,6 +28,7 @@ from archipel.instance.network import InstanceNetwork
 from archipel.metagraph import MetaGraph
 from archipel.nn.exits import Exits
 from archipel.nn.fold import fold_batch_norm
+from archipel.nn.layout import channels_last
 from archipel.run.folder import RunFolder
 from archipel.space import Space
 from archipel.spaces import resolve
@@ -106,8 +107,7 @@ class Rebuilding:
 
     def placed(self, module: nn.Module) -> nn.Module:
         """On the device, in the memory layout convolutions are fastest in, in evaluation mode."""
-        module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return module.eval()
+        return channels_last(module, self.device).eval()
 
 
 class Static:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from archipel.cost import Device, madds, parameters
+from archipel.nn.layout import channels_last
 from archipel.progress import Progress
 from archipel.run.folder import RunFolder
 from archipel.sharing.distillation import Distillation
@@ -77,7 +77,7 @@ class Study:
 
     def on_device(self, module: nn.Module) -> Any:
         """The module on the study's device, in the memory layout convolutions are fastest in."""
-        return module.to(self.device.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return channels_last(module, self.device.torch_device)
 
     def calibration(self) -> Iterable[Tensor]:
         """Inputs for batch-norm statistics."""
