@@ -239,8 +239,9 @@ class Place(nn.Module):
         """Whether what runs here now is known to give 0, so that a shortcut around it has nothing to add."""
         return False
 
-    def taken_by(self, option: Any) -> Tensor | bool:  # noqa: ARG002 - nothing runs while a space is recorded
-        """Which rows of the batch under way take an option: all, none, or these `[R]`."""
+    def taken_by(self, _option: Any, /) -> Tensor | bool:
+        """Which rows of the batch under way take an option: all, none, or these `[R]`. None here: nothing runs while a
+        space is recorded."""
         return False
 
 

@@ -80,7 +80,7 @@ class _Shared(Place):
             running = [self.options[str(option)] for option in chosen] if chosen else [self.empty]
         return all(isinstance(option, Zero) for option in running)
 
-    def taken_by(self, option: Any) -> Tensor | bool:
+    def taken_by(self, option: Any, /) -> Tensor | bool:
         route = current(self.choice.name)
         at = self.choice.options.index(option)
         if isinstance(route, Rows):

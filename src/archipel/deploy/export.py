@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -268,11 +269,6 @@ def said() -> Iterator[None]:
 
 def needs_extra() -> None:
     """Raises `OptionError` where the packages of `archipel[export]` are not installed."""
-    try:
-        import onnx  # noqa: F401 - torch writes with these two
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise OptionError(
-            f"exporting needs {error.name}, which is not installed; run: pip install 'archipel[export]'"
-        ) from error
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise OptionError(f"exporting needs {missing[0]}, which is not installed; run: pip install 'archipel[export]'")

@@ -61,7 +61,7 @@ class Loaded(Protocol):
     def module(self, point: Point) -> nn.Module:
         """`[B, C, H, W]` → logits `[B, classes]`, batch norm folded; decides by image where the family does."""
 
-    def child(self, name: str, point: Point) -> nn.Module:
+    def child(self, name: str, point: Point, /) -> nn.Module:
         """One network that always answers, a plain module in evaluation mode, batch norm not folded.
 
         Raises:
@@ -130,7 +130,7 @@ class Static:
     def _module(self, point: Point) -> nn.Module:
         return fold_batch_norm(self._rebuilding.network(self.family.networks[point.network]))
 
-    def child(self, name: str, point: Point) -> nn.Module:  # noqa: ARG002
+    def child(self, name: str, _point: Point, /) -> nn.Module:
         return self._rebuilding.network(self.family.networks[_position(name, self.children)])
 
 
@@ -171,7 +171,7 @@ class Escalating:
     def module(self, point: Point) -> nn.Module:
         return self.cascade(point)
 
-    def child(self, name: str, point: Point) -> nn.Module:  # noqa: ARG002
+    def child(self, name: str, _point: Point, /) -> nn.Module:
         number = _position(name, self.children)
         return self.stages.child(number) if isinstance(self.stages, Exits) else self.stages[number]
 
@@ -218,7 +218,7 @@ class Controlled:
     def module(self, point: Point) -> nn.Module:
         return self.network(point)
 
-    def child(self, name: str, point: Point) -> nn.Module:
+    def child(self, name: str, point: Point, /) -> nn.Module:
         return self.graph(point).extract(self.architecture(name)).eval()
 
     def architecture(self, name: str) -> Architecture:

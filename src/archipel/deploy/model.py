@@ -41,7 +41,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions(Sequence[Prediction]):
+class Predictions:
     """What is said of several images."""
 
     classes: tuple[str, ...]
@@ -66,7 +66,7 @@ class Predictions(Sequence[Prediction]):
     def __len__(self) -> int:
         return len(self.children)
 
-    def __getitem__(self, i: int) -> Prediction:  # type: ignore[override]  # of a slice nobody has need
+    def __getitem__(self, i: int) -> Prediction:
         index = int(self.probabilities[i].argmax())
         probability, ms = float(self.probabilities[i][index]), float(self.latency_ms[i])
         return Prediction(self.classes[index], index, probability, self.children[i], ms)
