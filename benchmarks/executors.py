@@ -20,7 +20,7 @@ from archipel import MetaGraph, Space
 from archipel.cost import Device, TableSettings, build
 from archipel.instance.batch_cost import BatchCost, Timed, mixed_batches, time_batches
 from archipel.instance.executors import EXECUTORS
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.spaces import instanas
 
 TABLES = (1, 8, 32, 128)
@@ -64,7 +64,7 @@ def main() -> None:
     with device.use():
         tables = [build(space, device, input_shape=shape, batch=n, settings=settings) for n in TABLES]
         torch.manual_seed(0)
-        graph = fold_batch_norm(MetaGraph(space)).to(device.torch_device, memory_format=torch.channels_last)
+        graph = fold_for_inference(MetaGraph(space)).to(device.torch_device, memory_format=torch.channels_last)
         fit, held_out = (
             time_batches(graph, device, mixed_batches(space, SIZES, given.batches, seed), shape, rounds=given.rounds)
             for seed in (0, 1)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from archipel import MetaGraph, PerInstance, Single, Space
 from archipel.choose import Place
 from archipel.cost import Device, measure
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.sharing.policies import draw_codes
 from archipel.spaces import instanas
 
@@ -91,7 +91,7 @@ def step(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, parameters: 
 
 
 def inference(space: Space, device: Device, batch: int, rounds: int) -> dict[str, float]:
-    graph = fold_batch_norm(graph_of(space))
+    graph = fold_for_inference(graph_of(space))
     x = images(batch).contiguous(memory_format=torch.channels_last)
     codes = draw_codes(space, batch, 0.3, torch.Generator().manual_seed(1))
     calls: dict[str, Callable[[], object]] = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from archipel.metagraph import MetaGraph, PerInstance
 from archipel.nn import ConvBN, PooledLinear, batch_norm2d, conv2d, segment
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.space import Space
 
 
@@ -58,7 +58,7 @@ def norms(module: nn.Module) -> int:
 )
 def test_same_outputs_and_no_pair_left(module: nn.Module, left: int) -> None:
     original = with_statistics(module).eval()
-    folded = fold_batch_norm(original)
+    folded = fold_for_inference(original)
     x = torch.randn(2, 3, 9, 9)
     torch.testing.assert_close(folded(x), original(x), rtol=1e-5, atol=1e-5)
     assert norms(folded) == left
@@ -66,7 +66,7 @@ def test_same_outputs_and_no_pair_left(module: nn.Module, left: int) -> None:
 
 def test_the_original_keeps_its_mode_and_norms() -> None:
     original = conv_norm(3, 8).train()
-    folded = fold_batch_norm(original)
+    folded = fold_for_inference(original)
     assert original.training
     assert norms(original) == 1
     assert not folded.training
@@ -75,7 +75,7 @@ def test_the_original_keeps_its_mode_and_norms() -> None:
 def test_a_convolution_used_twice_is_left() -> None:
     shared = nn.Conv2d(3, 3, 1)
     original = with_statistics(nn.Sequential(shared, nn.BatchNorm2d(3), nn.ReLU(), shared, nn.BatchNorm2d(3))).eval()
-    folded = fold_batch_norm(original)
+    folded = fold_for_inference(original)
     x = torch.randn(2, 3, 5, 5)
     torch.testing.assert_close(folded(x), original(x), rtol=1e-5, atol=1e-5)
     assert norms(folded) == 2
@@ -88,7 +88,7 @@ def test_a_convolution_with_its_own_forward_is_left() -> None:
 
     original = with_statistics(nn.Sequential(Doubled(3, 4, 1), nn.BatchNorm2d(4))).eval()
     x = torch.randn(2, 3, 5, 5)
-    torch.testing.assert_close(fold_batch_norm(original)(x), original(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fold_for_inference(original)(x), original(x), rtol=1e-5, atol=1e-5)
 
 
 def test_an_activation_used_twice_still_stands_between() -> None:
@@ -97,7 +97,7 @@ def test_an_activation_used_twice_still_stands_between() -> None:
         nn.Sequential(nn.Conv2d(3, 4, 1), relu, nn.Conv2d(4, 4, 1), relu, nn.BatchNorm2d(4))
     ).eval()
     x = torch.randn(2, 3, 5, 5)
-    torch.testing.assert_close(fold_batch_norm(original)(x), original(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fold_for_inference(original)(x), original(x), rtol=1e-5, atol=1e-5)
 
 
 def test_elastic_pairs_become_a_convolution_for_every_child(enliven) -> None:
@@ -115,7 +115,7 @@ def test_elastic_pairs_become_a_convolution_for_every_child(enliven) -> None:
         )
 
     graph = enliven(MetaGraph(Space(function)))
-    folded = fold_batch_norm(graph)
+    folded = fold_for_inference(graph)
     x = torch.randn(8, 3, 6, 6, dtype=torch.float64)
     for route in (*graph.space, PerInstance(list(graph.space))):
         torch.testing.assert_close(folded(x, route), graph(x, route))
@@ -128,7 +128,7 @@ def test_averages_become_part_of_the_linear_layer(channels: int, side: int, plac
     """Windows that reach beyond the edge average what is there."""
     torch.manual_seed(0)
     head = nn.Sequential(PooledLinear(channels, side, 5, places=places, dropout=0.5)).eval()
-    folded = fold_batch_norm(head)
+    folded = fold_for_inference(head)
     assert not any(isinstance(layer, nn.AvgPool2d) for layer in folded.modules())
     x = torch.randn(3, channels, side, side)
     torch.testing.assert_close(folded(x), head(x))
@@ -137,4 +137,4 @@ def test_averages_become_part_of_the_linear_layer(channels: int, side: int, plac
 
 def test_a_matrix_that_would_be_large_stays_apart() -> None:
     head = nn.Sequential(PooledLinear(24, 56, 1000, places=4))
-    assert isinstance(fold_batch_norm(head)[0], PooledLinear)
+    assert isinstance(fold_for_inference(head)[0], PooledLinear)

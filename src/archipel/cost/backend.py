@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from archipel.errors import DeviceError, OptionError
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.layout import channels_last
 
 __all__ = ["Backend", "CudaGraphs", "Eager", "cannot", "cpu_model", "on_cpu", "same_everywhere"]
@@ -105,7 +105,7 @@ class Eager:
         return on_cpu(self.threads) if self.name == "cpu" else torch.cuda.get_device_name(self.torch_device)
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return channels_last(fold_batch_norm(module), self.torch_device)
+        return channels_last(fold_for_inference(module), self.torch_device)
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:
@@ -137,7 +137,7 @@ class CudaGraphs:
         return f"CUDA graphs, {torch.cuda.get_device_name(self.torch_device)}"
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return channels_last(fold_batch_norm(module), self.torch_device)
+        return channels_last(fold_for_inference(module), self.torch_device)
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:

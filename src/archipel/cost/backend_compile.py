@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from archipel.cost.backend import cannot, cpu_model, on_cpu, same_everywhere
 from archipel.errors import DeviceError
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.layout import channels_last
 
 __all__ = ["Compiled"]
@@ -59,7 +59,7 @@ class Compiled:
         return f"torch.compile, {on_cpu(self.threads)}"
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return channels_last(fold_batch_norm(module))
+        return channels_last(fold_for_inference(module))
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:

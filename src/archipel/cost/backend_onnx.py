@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from archipel.cost.backend import cannot, cpu_model, on_cpu, same_everywhere
 from archipel.errors import DeviceError
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.onnx_model import onnx_parts
 
 __all__ = ["OnnxRuntime"]
@@ -64,7 +64,7 @@ class OnnxRuntime:
         return f"ONNX Runtime {version('onnxruntime')}, {on_cpu(self.threads)}"
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return fold_batch_norm(module)
+        return fold_for_inference(module)
 
     def bind(self, pairs: Iterable[Pair]) -> Iterator[Callable[[], object]]:
         import onnxruntime

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from archipel.cost.backend import same_everywhere
 from archipel.errors import DeviceError, OptionError
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.userfile import function_in
 
 __all__ = ["Remote", "RemoteCall"]
@@ -63,7 +63,7 @@ class Remote:
         return str(self.fingerprint()["device"])
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        return fold_batch_norm(module).to("cpu")
+        return fold_for_inference(module).to("cpu")
 
     def bind(self, pairs: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[Callable[[], object]]:
         for module, inputs in pairs:

@@ -27,7 +27,7 @@ from archipel.architecture import Architecture
 from archipel.choose import Select, Sum
 from archipel.cost.attribution import attribute
 from archipel.cost.complexity import on_meta
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.space import Space
 
 __all__ = ["PeakActivations", "peak_activation_bytes", "peak_activations"]
@@ -109,7 +109,7 @@ def _alive(module: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str, i
 
     What a module with one child does around it (a shortcut) is said to happen in the child.
     """
-    net = on_meta(fold_batch_norm(module))
+    net = on_meta(fold_for_inference(module))
     watch = _Watch()
     for path, part in net.named_modules():
         place = _innermost(path, part)

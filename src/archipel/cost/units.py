@@ -24,7 +24,7 @@ from archipel.cost.device import Device
 from archipel.cost.isolated import blocks_of
 from archipel.cost.measure import Clock
 from archipel.cost.places import column, placed, several, vanished, wrappers
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.space import Space
 
 __all__ = [
@@ -71,7 +71,7 @@ def parts_of(
         canonical = space.canonical(architecture)
         keys = [column(name, option) for name, value in canonical.items() for option in several(value)]
         return [(key, key) for key in keys]
-    child = fold_batch_norm(ghost(space, space.canonical(architecture)).to("meta"))
+    child = fold_for_inference(ghost(space, space.canonical(architecture)).to("meta"))
     example = torch.empty(input_shape, device="meta")
     if scheme == "blocks":
         return [(part.path, part.key) for part in blocks_of(child, example)]

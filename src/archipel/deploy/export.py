@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from archipel.cost import Device
 from archipel.cost.measure import measure
 from archipel.errors import ArchipelError, OptionError, RunError
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.onnx_model import onnx_model
 from archipel.run import atomic
 
@@ -102,7 +102,7 @@ def export_onnx(
         StorageError: the disk is full.
     """
     needs_extra()
-    plain = fold_batch_norm(network).cpu().float()
+    plain = fold_for_inference(network).cpu().float()
     with said():
         model = onnx_model(
             plain,

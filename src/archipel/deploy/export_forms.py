@@ -27,7 +27,7 @@ from archipel.deploy.routed_options import Deciding, routed_options
 from archipel.errors import OptionError
 from archipel.instance.conditioned import ConditionedController
 from archipel.instance.network import InstanceNetwork
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.onnx_model import onnx_parts
 from archipel.run.atomic import replace as write
 
@@ -161,7 +161,7 @@ def export_frequent(model: Model, folder: Path, pixels: Tensor, point: Point, mo
         taken: list[tuple[str, int]] = []
         while len(taken) < min(most, len(counts)) and sum(n for _, n in taken) < COVERED * len(pixels):
             taken.append(counts[len(taken)])
-        children = [fold_batch_norm(model.form.child(name, point)).cpu().float() for name, _ in taken]
+        children = [fold_for_inference(model.form.child(name, point)).cpu().float() for name, _ in taken]
         shape = model.manifest.input_shape
         with said():
             parts = onnx_parts([(child, (noise(shape)[0],)) for child in children], dynamic=True)

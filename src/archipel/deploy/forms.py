@@ -27,7 +27,7 @@ from archipel.instance.executors import segments
 from archipel.instance.network import InstanceNetwork
 from archipel.metagraph import MetaGraph
 from archipel.nn.exits import Exits
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.layout import channels_last
 from archipel.run.folder import RunFolder
 from archipel.space import Space
@@ -128,7 +128,7 @@ class Static:
             return Answered(self.module(point)(inputs), [name] * len(inputs), ms)
 
     def _module(self, point: Point) -> nn.Module:
-        return fold_batch_norm(self._rebuilding.network(self.family.networks[point.network]))
+        return fold_for_inference(self._rebuilding.network(self.family.networks[point.network]))
 
     def child(self, name: str, _point: Point, /) -> nn.Module:
         return self._rebuilding.network(self.family.networks[_position(name, self.children)])

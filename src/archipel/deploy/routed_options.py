@@ -25,7 +25,7 @@ from archipel.instance.conditioned import ConditionedController
 from archipel.instance.policy import CodePolicy
 from archipel.metagraph import MetaGraph
 from archipel.nn.blocks import Zero
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.nn.onnx_model import Part, onnx_parts
 from archipel.space import Space
 
@@ -38,7 +38,7 @@ class Deciding(nn.Module):
 
     def __init__(self, controller: nn.Module, space: Space) -> None:
         super().__init__()
-        self.controller = fold_batch_norm(controller)
+        self.controller = fold_for_inference(controller)
         self.policy = CodePolicy(space)
 
     @property
@@ -142,7 +142,7 @@ def routed_options(graph: MetaGraph, controller: nn.Module, input_shape: tuple[i
                 f"choice '{choice.name}' sets the size of layers, which a graph with a branch for each option cannot "
                 "hold; export --form frequent instead"
             )
-    net = fold_batch_norm(graph)
+    net = fold_for_inference(graph)
     assert isinstance(net, MetaGraph)
     images = torch.zeros(1, *input_shape)
     with torch.no_grad():

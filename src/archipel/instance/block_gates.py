@@ -15,7 +15,7 @@ from archipel.choose import Place
 from archipel.errors import OptionError, did_you_mean
 from archipel.instance.gumbel import BlockGate, gumbel_noise, straight_through
 from archipel.metagraph import MetaGraph, Staged
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.space import Space
 from archipel.staging import learns
 
@@ -156,8 +156,8 @@ class GatedNetwork(nn.Module):
     def __init__(self, graph: MetaGraph, gates: BlockGates, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.space = graph.space
-        self.graph = fold_batch_norm(graph)
-        self.gates = fold_batch_norm(gates)
+        self.graph = fold_for_inference(graph)
+        self.gates = fold_for_inference(gates)
         self.generator = generator
         self.eval()
 

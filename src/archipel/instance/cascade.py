@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from archipel.errors import OptionError
 from archipel.instance.escalation import Gain, doubt, doubt_of_one
 from archipel.nn.exits import Exits
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.rows import rows_of
 
 __all__ = ["Answer", "Cascade", "CascadePoint", "answers", "frontier", "joined", "sweep", "temperature_for", "within"]
@@ -102,8 +102,8 @@ class Cascade(nn.Module):
         trunks: Sequence[nn.Module] = [nn.Identity()] * count
         if isinstance(stages, Exits):
             trunks, stages = list(stages.trunks), list(stages.heads)
-        self.trunks = nn.ModuleList(fold_batch_norm(trunk) for trunk in trunks)
-        self.stages = nn.ModuleList(fold_batch_norm(stage) for stage in stages)
+        self.trunks = nn.ModuleList(fold_for_inference(trunk) for trunk in trunks)
+        self.stages = nn.ModuleList(fold_for_inference(stage) for stage in stages)
         self.thresholds = tuple(thresholds)
         self.temperatures = tuple(temperatures)
         self.costs_ms = tuple(costs_ms)

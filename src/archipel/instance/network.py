@@ -14,7 +14,7 @@ from archipel.instance.conditioned import ConditionedController
 from archipel.instance.executors import execute
 from archipel.instance.policy import CodePolicy
 from archipel.metagraph import MetaGraph
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 
 __all__ = ["InstanceNetwork"]
 
@@ -34,10 +34,10 @@ class InstanceNetwork(nn.Module):
         self.routing = routing
         self.policy = CodePolicy(graph.space)
         self.space = graph.space
-        folded = fold_batch_norm(graph)
+        folded = fold_for_inference(graph)
         assert isinstance(folded, MetaGraph)  # a copy
         self.graph = folded
-        self.controller = fold_batch_norm(controller)
+        self.controller = fold_for_inference(controller)
         self._source = (graph,)  # in a tuple: children are taken from it, but it is no part of this network
         self._capacity = children
         self._children: OrderedDict[tuple[torch.device, bytes], nn.Module] = OrderedDict()
@@ -106,7 +106,7 @@ class InstanceNetwork(nn.Module):
         if child is None:
             architecture = self.space.decode(self.policy.mode(logits)[0])
             (graph,) = self._source
-            child = fold_batch_norm(graph.extract(architecture)).to(logits.device)
+            child = fold_for_inference(graph.extract(architecture)).to(logits.device)
             self._children[key] = child
             if len(self._children) > self._capacity:
                 self._children.popitem(last=False)

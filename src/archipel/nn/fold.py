@@ -13,13 +13,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from archipel.nn.blocks import PooledLinear
 from archipel.nn.elastic import ElasticBatchNorm2d, ElasticConv2d, ElasticLayer, SwitchedBatchNorm2d
 
-__all__ = ["fold_batch_norm"]
+__all__ = ["fold_for_inference"]
 
 LARGEST = 2**16
 """Numbers of a matrix that a core keeps in its second cache beside the layers around it."""
 
 
-def fold_batch_norm(module: nn.Module) -> nn.Module:
+def fold_for_inference(module: nn.Module) -> nn.Module:
     """An evaluation-mode copy of `module` whose `Conv2d → BatchNorm2d` pairs are single convolutions.
 
     A pair is a convolution directly followed by a batch norm in an `nn.Sequential` or a subclass of it; outputs

@@ -12,7 +12,7 @@ from archipel.instance.batch_cost import BatchCost, mixed_batches, time_batches
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.routed_cost import RoutedCost
 from archipel.metagraph import MetaGraph
-from archipel.nn.fold import fold_batch_norm
+from archipel.nn.fold import fold_for_inference
 from archipel.recipes.instanas.controls import with_mobilenets
 from archipel.recipes.instanas.exits import with_exits
 from archipel.recipes.instanas.settings import Settings
@@ -69,7 +69,7 @@ def _table_at(study: Study, batch: int) -> LatencyTable:
 
 def _fitted(study: Study, tables: list[LatencyTable]) -> BatchCost:
     """Of batches, with what beginning options and moving images costs on this device."""
-    graph = fold_batch_norm(study.new_graph())
+    graph = fold_for_inference(study.new_graph())
     assert isinstance(graph, MetaGraph)  # a copy
     cost = BatchCost.of(graph, tables)
     shape, seed = study.task.spec.input_shape, study.seed_of("routing")
