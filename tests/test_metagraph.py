@@ -43,18 +43,17 @@ def each_alone(graph: MetaGraph, x: Tensor, architectures: list[Architecture]) -
 
 
 def cost(run: Callable[[], Tensor]) -> tuple[int, int]:
-    """(FLOPs, bytes held for the backward pass) of a forward pass."""
-    held: dict[tuple[int, torch.Size, tuple[int, ...]], int] = {}
+    """(FLOPs, bytes saved for the backward pass) of a forward pass."""
+    saved: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
 
-    def hold(tensor: Tensor) -> Tensor:
-        held[tensor.data_ptr(), tensor.shape, tensor.stride()] = tensor.numel() * tensor.element_size()
+    def save(tensor: Tensor) -> Tensor:
+        # Kept, not only counted: what a branch that leads nowhere has saved is freed, and its address used again.
+        saved[tensor.data_ptr(), tensor.shape, tensor.stride()] = tensor.detach()
         return tensor
 
-    with FlopCounterMode(display=False) as flops, saved_tensors_hooks(hold, lambda tensor: tensor):
-        y = run()
-        total = sum(held.values())
-        del y
-    return flops.get_total_flops(), total
+    with FlopCounterMode(display=False) as flops, saved_tensors_hooks(save, lambda tensor: tensor):
+        run()
+    return flops.get_total_flops(), sum(tensor.nbytes for tensor in saved.values())
 
 
 def weights_for(graph: MetaGraph, seed: int = 0) -> tuple[dict[str, Tensor], Architecture]:
