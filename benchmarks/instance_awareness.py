@@ -32,7 +32,7 @@ SANDWICH = ["--pretraining.sandwich=2"]
 TAUGHT = [*SANDWICH, "--pretraining.distillation=1", "--finetuning.distillation=0.9"]
 SHORT = ["--pretraining.epochs=1", "--search.epochs=1", "--finetuning.epochs=1"]
 """A search too short to be looked at, for what is trained beside it."""
-EXITS = [*SHORT, "--baselines=none", "--exits.epochs=15"]
+EXITS = [*SHORT, "--finetuning.variants=1", "--baselines=none", "--exits.epochs=15"]
 """The early exits alone, as long as the `cpu` preset trains them."""
 LONGER = [
     *SHORT, "--exits.epochs=30", "--baselines=static", "--baselines.epochs=30", "--baselines.widths=1.0",
@@ -40,7 +40,10 @@ LONGER = [
 ]  # fmt: skip
 """With MobileNetV2 1×, trained as long."""
 ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
-ALONE = ["--exits.width=0"]
+ALONE = [
+    "--exits.width=0", "--finetuning.variants=3", "--baselines.widths", "--baselines.contrasted=0", "--baselines.cascades=0",
+]  # fmt: skip
+"""Beside static children alone: what else a search is held against, `default` has."""
 REMEDIES: dict[str, list[str]] = {
     "default": ["--baselines=all"],
     "released": [*ALONE, *RELEASED],
