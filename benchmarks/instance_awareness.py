@@ -41,7 +41,8 @@ LONGER = [
 """With MobileNetV2 1×, trained as long."""
 ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
 ALONE = [
-    "--exits.width=0", "--finetuning.variants=3", "--baselines.widths", "--baselines.contrasted=0", "--baselines.cascades=0",
+    "--exits.width=0", "--finetuning.variants=3", "--baselines.widths", "--baselines.contrasted=0",
+    "--baselines.cascades=0",
 ]  # fmt: skip
 """Beside static children alone: what else a search is held against, `default` has."""
 REMEDIES: dict[str, list[str]] = {
