@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from archipel.cost import Device, LatencyTable
+from archipel.deploy.manifest import Manifest
 from archipel.errors import OptionError, TableError
 from archipel.instance.executors import EXECUTORS
 from archipel.instance.options import SearchOptions
@@ -38,6 +39,7 @@ from archipel.recipes.instanas.settings import (
     Settings,
 )
 from archipel.recipes.instanas.study import Study
+from archipel.report.page import write
 from archipel.run.checkpoint import Checkpoint
 from archipel.run.folder import RunFolder
 from archipel.sharing.distillation import Distillation
@@ -645,6 +647,20 @@ class TestBaselines:
         assert {point["kind"] for point in result["points"]} == {"instanas"}
         assert "was worth" in result["awareness"]["sentence"]
 
+    def test_early_exits_alone_leave_the_search_out(self, table: LatencyTable, tmp_path: Path) -> None:
+        settings = replace(self.QUICK, exits=replace(SMALL.exits, alone=True))
+        result = execute(tmp_path, table, settings=settings, seeds=1)
+        kinds = {point["kind"] for point in result["points"]}
+        assert kinds == {"early_exit", "static_exit", "mobilenet_v2"}
+        assert not [stage for stage in kinds_in(tmp_path) if stage in ("pretraining", "search", "finetuning")]
+        assert "Early exits" in result["title"]
+        assert "InstaNAS" not in result["awareness"]["sentence"]
+        page = write(tmp_path).read_text()
+        assert 'id="exits"' in page
+        assert not [words for words in ('id="distribution"', "Not in the run folder") if words in page]
+        with RunFolder.open(tmp_path, write=False) as folder:
+            assert {family.kind for family in Manifest.read(folder).families} == kinds
+
     @pytest.fixture
     def everything(self, monkeypatch: pytest.MonkeyPatch, arithmetic_table) -> Settings:
         def build(space: Space, device: Device, **_: Any) -> LatencyTable:
@@ -745,6 +761,7 @@ class TestPresets:
         (Finetuning, {"variants": 26}, r"finetuning\.variants is 26; give 1 to 25"),
         (Finetuning, {"batch": 1}, r"finetuning\.batch is 1"),
         (Jobs, {"workers": -1}, r"jobs\.workers is -1"),
+        (Exits, {"alone": True, "width": 0.0}, r"exits\.alone leaves the search out"),
         (Baselines, {"cascades": 26}, r"baselines\.cascades is 26; give 0 to 25"),
     ],
 )

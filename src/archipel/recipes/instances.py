@@ -9,7 +9,7 @@ from torch import Tensor
 
 from archipel.recipes.study import Study
 
-__all__ = ["write_exits", "write_instances"]
+__all__ = ["write_architectures", "write_exits", "write_instances"]
 
 PICTURES = 2000
 
@@ -27,9 +27,8 @@ def write_exits(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> No
     study.folder.write_csv("exits.csv", head, rows)
 
 
-def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """`architectures.csv`: one row per test image and variant of the first seed; `instances.safetensors`: pictures
-    and controller probabilities of at most 2,000 of them."""
+def write_architectures(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """`architectures.csv`: one row per test image and variant of the first seed."""
     classes = study.task.spec.classes
     rows = []
     for name, detail in details.items():
@@ -48,6 +47,11 @@ def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -
             )
     columns: Sequence[str] = ("variant", "index", "label", "predicted", "correct", "latency_ms", "architecture")
     study.folder.write_csv("architectures.csv", columns, rows)
+
+
+def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """`instances.safetensors`: pictures of at most 2,000 test images, and what the controllers of the first seed's
+    variants make of them."""
     if not details:
         return
     first = next(iter(details.values()))
@@ -56,5 +60,6 @@ def write_instances(study: Study, details: Mapping[str, Mapping[str, Tensor]]) -
     images = torch.stack([torch.from_numpy(study.task.image("test", int(i))) for i in index])
     tensors = {"index": index, "label": first["label"][:shown], "images": images}
     for name, detail in details.items():
-        tensors[f"probabilities/{name}"] = detail["probabilities"][:shown].float().contiguous()
+        if "probabilities" in detail:
+            tensors[f"probabilities/{name}"] = detail["probabilities"][:shown].float().contiguous()
     study.folder.write_tensors("instances.safetensors", tensors)

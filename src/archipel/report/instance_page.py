@@ -32,6 +32,7 @@ def context(run: RunFolder) -> dict[str, Any]:
     if shown is not None:
         mapped, strips = distribution.map_panel(run, shown), distribution.strips(run, shown)
     left = exits_view.exits_table(run)
+    searched = run.searched
     return {
         "template": "instance.html.j2",
         "verdict": " ".join(filter(None, (run.result.get("saved"), run.part("awareness").get("sentence")))) or None,
@@ -40,13 +41,12 @@ def context(run: RunFolder) -> dict[str, Any]:
         "nav": [
             ("awareness", "Instance-awareness"),
             *([("exits", "Early exits")] if left is not None else []),
-            ("distribution", "Distribution"),
-            ("view", "Single images"),
-            ("curves", "Curves"),
+            *([("distribution", "Distribution"), ("view", "Single images"), ("curves", "Curves")] if searched else []),
         ],
+        "searched": searched,
         "without_verdict": "This run did not test whether its networks differ to the point: no sentence on "
         "instance-awareness.",
-        "watched": WATCHED,
+        "watched": WATCHED if searched else (),
         "watched_when": "in every epoch of the search",
         "fidelity": fidelity.run_table(run),
         "awareness_table": awareness_table(run),

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -121,6 +121,11 @@ class RunFolder:
         return str(self.result.get("method") or INSTANAS)
 
     @property
+    def searched(self) -> bool:
+        """Whether it looked for networks of its method: of a run of early exits alone there are none."""
+        return not self.points or any(point.kind == self.method for point in self.points)
+
+    @property
     def classes(self) -> list[str]:
         """Class names, in order of their numbers."""
         return [str(name) for name in self.part("task").get("classes") or []]
@@ -182,15 +187,15 @@ def read(run_dir: Path) -> RunFolder:
         raise RunError(f"'{file}' has schema {found!r}, this version reads {SCHEMA}; repeat the run with it")
     missing: list[str] = []
     variants, instances, config = {}, None, None
-    if (result.get("method") or INSTANAS) in PER_IMAGE:
-        variants = _variants(run_dir / "architectures.csv", result, missing)
+    found = RunFolder(run_dir, result, [point(row) for row in result.get("points") or []], {}, None, None)
+    if found.method in PER_IMAGE:
+        variants = _variants(run_dir / "architectures.csv", result, missing) if found.searched else {}
         instances = _instances(run_dir / "instances.safetensors", missing)
     if (run_dir / "config.yaml").is_file():
         config = (run_dir / "config.yaml").read_text(encoding="utf-8", errors="replace")
     else:
         missing.append("config.yaml")
-    rows = result.get("points") or []
-    return RunFolder(run_dir, result, [point(row) for row in rows], variants, instances, config, missing)
+    return replace(found, variants=variants, instances=instances, config=config, missing=missing)
 
 
 def point(row: Mapping[str, Any]) -> Point:

@@ -32,7 +32,7 @@ from archipel.recipes.instanas.settings import PRESETS, Settings, preset_for
 from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.instanas.timing import time_all
-from archipel.recipes.instances import write_exits, write_instances
+from archipel.recipes.instances import write_architectures, write_exits, write_instances
 from archipel.recipes.study import macro_of, open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -140,7 +140,8 @@ def run(
         check_target(costs.variant, target_ms)
         against = rivals(study, seeds)
         plan = Plan(study, costs, seeds, target_ms, against)
-        if device.threads > 1:
+        alone = settings.exits.alone
+        if device.threads > 1 and not alone:
             pretrained(study)  # alone it may use all threads of the device; as a job it has one
         run_jobs(
             plan.jobs(),
@@ -149,10 +150,11 @@ def run(
             title="training, searches, baselines",
             total=plan.weight,
         )
-        searches = {s: study.done(f"search-{s}") for s in range(seeds)}
+        searches = {} if alone else {s: study.done(f"search-{s}") for s in range(seeds)}
         everyone = []
-        for s, found in searches.items():
-            everyone += contestants(study, measured, s, found["chosen"], plan.contrasted(found["chosen"]))
+        for s in range(seeds):
+            chosen = {} if alone else searches[s]["chosen"]
+            everyone += contestants(study, measured, s, chosen, plan.contrasted(chosen))
             everyone += early_exits(study, measured, s, target_ms)
         everyone += cascades(study, everyone, workers=plan.workers, target_ms=target_ms)
         left = [(rival, rival.contestants()) for rival in against]
@@ -161,10 +163,12 @@ def run(
 
         def tested() -> dict[str, Any]:
             rows, details = test(study, everyone, routed=routed, static=static, workers=plan.workers)
-            shown = {kind: _of_kind(everyone, details, kind) for kind in ("instanas", "early_exit")}
-            write_instances(study, shown["instanas"])
-            if shown["early_exit"]:
-                write_exits(study, shown["early_exit"])
+            routed_by = {kind: _of_kind(everyone, details, kind) for kind in ("instanas", "early_exit")}
+            if not alone:
+                write_architectures(study, routed_by["instanas"])
+            if settings.exits.any:
+                write_exits(study, routed_by["early_exit"])
+            write_instances(study, routed_by["early_exit" if alone else "instanas"])
             return {"rows": rows}
 
         scores = study.once("test", tested)["rows"]
@@ -178,9 +182,8 @@ def run(
         for key, kind, name, own in finished
     }
     preset = next((name for name, known in PRESETS.items() if known == settings), "own settings")
-    result = result_of(
-        study, measured, rows, study.done("pretraining"), searches, preset, seconds=time.monotonic() - begin
-    )
+    pretraining = None if alone else study.done("pretraining")
+    result = result_of(study, measured, rows, pretraining, searches, preset, seconds=time.monotonic() - begin)
     manifest_of(study, everyone, rows, result["device"], result["title"], costs.batch).write(folder)
     folder.write_json("result.json", result)
     content: dict[str, Any] = folder.read_json("result.json")

@@ -96,10 +96,11 @@ def awareness_of(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str,
     return {"sentence": said, "rows": found, "mean": mean}
 
 
-def _sentence(mean: Mapping[str, dict[str, Any] | None], seeds: int) -> str:
+def _sentence(mean: Mapping[str, dict[str, Any] | None], seeds: int) -> str | None:
+    """What InstaNAS' own architectures were worth; None where none was dealt to other images."""
     drop, gain = mean["shuffled"], mean["static"]
     if drop is None:
-        return "No variant was found, so there is nothing to say of instance-awareness."
+        return None
 
     def points(share: float) -> str:
         return f"{round(100 * share, 1) + 0.0:+.1f}"  # adding 0 turns a rounded -0.0 into 0
@@ -134,7 +135,7 @@ def result_of(
     study: Study,
     table: LatencyTable,
     rows: Mapping[str, Mapping[str, Any]],
-    pretraining: Mapping[str, Any],
+    pretraining: Mapping[str, Any] | None,
     searches: Mapping[int, Mapping[str, Any]],
     preset: str,
     *,
@@ -143,18 +144,18 @@ def result_of(
     """Everything the report shows, in plain values (`result.json`).
 
     Args:
+        pretraining: None, and no searches, of early exits alone.
         seconds: wall-clock of the last uninterrupted piece.
     """
     cascades = chosen_cascades(study)
-    history = pretraining["history"]
     curves = {
-        "pretraining": {key: [row[key] for row in history] for key in history[0]},
+        "pretraining": None if pretraining is None else _columns(pretraining["history"]),
         "search": [{"seed": seed, **_columns(done["rows"]), **_chosen(done)} for seed, done in searches.items()],
     }
     fidelity = table.fidelity.to_json()
     saved = savings(rows)
     return {
-        **heading(study, "InstaNAS", preset, seconds),
+        **heading(study, "Early exits" if pretraining is None else "InstaNAS", preset, seconds),
         "device": {
             "name": study.device.name,
             "threads": study.device.threads,
@@ -164,7 +165,7 @@ def result_of(
         },
         "points": points_of(rows, cascades),
         "cascades": cascades,
-        "awareness": awareness_of(rows, len(searches)),
+        "awareness": awareness_of(rows, len({row["seed"] for row in rows.values()})),
         "savings": saved,
         "saved": sentence(saved),
         "curves": curves,

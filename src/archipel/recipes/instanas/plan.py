@@ -39,9 +39,10 @@ class Plan:
     def weight(self) -> float:
         """Of all jobs, those not yet opened included."""
         settings = self.study.settings
-        opened = self._search_weight + settings.finetuning.variants * self._variant_weight
-        if settings.search.conditioned:
-            opened += self._tuning_weight
+        opened = 0.0
+        if not settings.exits.alone:
+            opened += self._search_weight + settings.finetuning.variants * self._variant_weight
+            opened += self._tuning_weight if settings.search.conditioned else 0.0
         rivals = sum(rival.weight - sum(job.weight for job in rival.jobs()) for rival in self.rivals)  # not yet open
         return sum(job.weight for job in self.jobs()) + self.seeds * opened + rivals
 
@@ -65,7 +66,7 @@ class Plan:
         whole = self.study.reference_epochs + settings.pretraining.epochs
         exits = settings.exits.epochs or self.study.all_epochs
         plain = settings.baselines.epochs or self.study.all_epochs
-        first = Job("pre-training", self._pretrain, whole, self._searches)
+        first = [] if settings.exits.alone else [Job("pre-training", self._pretrain, whole, self._searches)]
         sweep = [
             Job(f"MobileNetV2 {width:g}×, seed {seed}", partial(self._mobilenet, width, seed), 0.25 * plain)
             for width in sorted(settings.baselines.sweep, reverse=True)
@@ -75,7 +76,7 @@ class Plan:
             Job(f"early exits, seed {seed}", partial(self._exits, seed), 0.25 * exits)
             for seed in range(self.seeds if settings.exits.any else 0)
         ]
-        return [first, *early, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
+        return [*first, *early, *sweep, *(job for rival in self.rivals for job in rival.jobs())]
 
     def _pretrain(self, progress: Progress) -> None:
         pretrained(self.study.reporting_to(progress))

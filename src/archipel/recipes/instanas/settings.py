@@ -98,8 +98,10 @@ class Exits:
     off."""
     width: float = 1.0
     """Multiplier of all channel counts; 0: no such network."""
+    alone: bool = False
+    """No search: early exits and what they are compared with, in a part of the time."""
     epochs: int | None = None
-    """None: as many as all stages of the search have together."""
+    """None: as many as all stages of the search have together, also where there is none."""
     distillation: float = 0.5
     """Weight of the last answer, beside the labels, in what the others learn."""
     points: int = 5
@@ -112,6 +114,8 @@ class Exits:
     def __post_init__(self) -> None:
         if self.width < 0.0:
             raise OptionError(f"exits.width is {self.width:g}; give a number above 0, or 0 for no early exits")
+        if self.alone and not self.any:
+            raise OptionError("exits.alone leaves the search out, and exits.width 0 the exits; leave out one of them")
         if self.epochs is not None and self.epochs < 1:
             raise OptionError(f"exits.epochs is {self.epochs}; give 1 or more, or none for those of the whole search")
         if not 0.0 <= self.distillation <= 1.0:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archipel.cost import LatencyTable
-from archipel.recipes.instances import write_instances
+from archipel.recipes.instances import write_architectures, write_instances
 from archipel.recipes.skipping.judging import Contestant, forget_details, test, time_all
 from archipel.recipes.skipping.outcome import result_of
 from archipel.recipes.skipping.study import Study
@@ -45,6 +45,7 @@ def conclude(
     def tested() -> dict[str, Any]:
         decided, static = study.cost(table, decided=True), study.cost(table, decided=False)
         rows, details = test(study, everyone, decided=decided, static=static, workers=workers)
+        write_architectures(study, details)
         write_instances(study, details)
         return {"rows": rows}
 
