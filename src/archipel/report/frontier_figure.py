@@ -43,7 +43,7 @@ def panels(run: RunFolder) -> list[theme.Panel]:
             sentences.append(f"Dashed upright lines are budgets in {view.unit}; a point bears the number of its own.")
         if told := verdict(view):
             sentences.append(told)
-        if view.figure == "batch_ms":
+        if view.figure == "batch_ms" and any(point.kind == "instanas" for point in view.points):
             sentences.append("InstaNAS groups the batch by option, and each option runs once for its images.")
         if view.without:
             sentences.append(f"Without a latency here, so only in the table: {listed(view.without)}.")
