@@ -88,7 +88,7 @@ def _made(name: str, space: Space, seed: int, objectives: int) -> BaseSampler:
     known = samplers()
     if name not in known:
         raise OptionError(f"Optuna has no sampler '{name}' here ({', '.join(known)}){did_you_mean(name, known)}")
-    settings: dict[str, Any] = {"seed": seed}
+    settings: dict[str, Any] = {"seed": seed % 2**32}  # NumPy takes no larger one, and a run's have 63 bits
     if name == "GridSampler":
         settings["search_space"] = grid(space)
         points = math.prod(len(values) for values in settings["search_space"].values())

@@ -57,7 +57,7 @@ class Reinforce:
         if batch < 1 or not 0.0 <= momentum < 1.0:
             raise OptionError(f"batch is {batch} and momentum {momentum:g}; give 1 or more, and a share below 1")
         self.policy, self.rng = policy, rng
-        self.optimiser = torch.optim.Adam(policy.parameters(), lr=learning_rate)
+        self.optimiser = torch.optim.Adam(policy.parameters(), lr=learning_rate, fused=True)
         self.batch, self.momentum, self.entropy, self.reward = batch, momentum, entropy, reward
         self.clip, self.passes = clip, passes
         self.asked: dict[Architecture, list[Token]] = {}

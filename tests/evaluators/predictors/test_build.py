@@ -52,6 +52,16 @@ def planted(architectures: list) -> torch.Tensor:
     return torch.tensor([sum(WORTH[kind] for kind in a.values()) for a in architectures])
 
 
+@pytest.mark.parametrize("name", ["ridge", "svr", "forest", "boosted", "gp"])
+def test_seeds_of_searches_are_large(name: str) -> None:
+    """Larger than scikit-learn and LightGBM take."""
+    known = [SPACE.unrank(1_000 * i) for i in range(12)]
+    one, other = made(name, SPACE, seed=2**62 + 1), made(name, SPACE, seed=2**62 + 1)
+    one.fit(known, planted(known))
+    other.fit(known, planted(known))
+    assert torch.equal(one.predict(known), other.predict(known))
+
+
 @pytest.mark.parametrize("name", MADE)
 class TestEvery:
     def test_beats_a_constant_on_a_planted_function_and_keeps_the_contract(self, name: str) -> None:

@@ -147,7 +147,7 @@ _LEAST_SLOPE = 1e-6
 
 
 def _train(network: _Scored, inputs: tuple[Tensor, ...], targets: Tensor, fitting: Fitting) -> None:
-    optimiser = torch.optim.Adam(network.parameters(), fitting.lr, weight_decay=fitting.weight_decay)
+    optimiser = torch.optim.Adam(network.parameters(), fitting.lr, weight_decay=fitting.weight_decay, fused=True)
     network.train()
     for _ in range(fitting.epochs):
         for rows in torch.randperm(len(targets)).split(fitting.batch):
