@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from archipel.deploy.routed_options import Deciding, routed_options
+from archipel.deploy.deciding import Deciding
+from archipel.deploy.routed_options import routed_options
 from archipel.errors import OptionError
 from archipel.instance.conditioned import ConditionedController, Targets
 from archipel.instance.controller import LightController
@@ -46,6 +47,7 @@ def every_kind(choose, *, classes: int = 4) -> nn.Module:
         choose.subset("stem", {"k1": lambda: ConvBN(3, 4), "k3": lambda: ConvBN(3, 4, 3)}, mean=True),
         Residual(choose.subset("zero", {"a": conv(1), "b": conv(3)}, empty=Zero)),
         choose.subset("same", {"a": conv(1)}, empty=nn.Identity),
+        choose.subset("default", {"a": conv(1), "b": nn.Identity}, empty="b"),
         choose.op("op", {"k3": conv(3), "deep": deep}),
         Two(ConvBN(4, 4, 3), choose.inputs("pick", [nn.Identity, conv(1)], k=1)),
         nn.AdaptiveAvgPool2d(1),
@@ -55,7 +57,7 @@ def every_kind(choose, *, classes: int = 4) -> nn.Module:
 
 
 def test_the_same_architectures_give_the_same_answers(enliven) -> None:
-    torch.manual_seed(2)
+    torch.manual_seed(20)  # with which every option is taken
     space = Space(every_kind)
     graph = enliven(MetaGraph(space)).float().eval()
     body = LightController(space.width, channels=3, size=8)

@@ -24,6 +24,7 @@ from archipel.deploy.model import Model
 from archipel.deploy.new_folder import new_folder
 from archipel.deploy.stored import stored_images
 from archipel.errors import OptionError, RunError
+from archipel.nn.onnx_model import Known
 from archipel.report import theme
 from archipel.run.atomic import replace
 
@@ -85,8 +86,9 @@ def build_demo(run: Path, out: Path, *, models: Sequence[str] = (), seed: int | 
     with new_folder(out):
         shown: list[dict[str, Any]] = []
         files: list[Exported] = []
+        exported: Known = {}
         for model in loaded:
-            written = _networks(model, out, pixels)
+            written = _networks(model, out, pixels, exported)
             files += written.values()
             names = {number: one.path.name for number, one in written.items()}
             shown.append(family_data(model, names, pixels, picked))
@@ -115,14 +117,15 @@ def build_demo(run: Path, out: Path, *, models: Sequence[str] = (), seed: int | 
         return Demo(out, tuple(wanted), len(picked), tuple(files), size)
 
 
-def _networks(model: Model, out: Path, pixels: Tensor) -> dict[int, Exported]:
+def _networks(model: Model, out: Path, pixels: Tensor, known: Known) -> dict[int, Exported]:
     """The graphs of a family's points, by the position of what answers: a cascade and a conditioned controller are
     one for all points."""
     found: dict[int, Exported] = {}
     for point in model.points:
         number = point.network if isinstance(model.form, Controlled) else 0
         if number not in found:
-            found[number] = export_routed(model, out / f"{model.kind}-{number}.onnx", pixels, point)
+            path = out / f"{model.kind}-{number}.onnx"
+            found[number] = export_routed(model, path, pixels, point, known=known, timed=False)
     return found
 
 

@@ -17,18 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from archipel.deploy.deciding import Deciding
 from archipel.deploy.export import Exported, Feed, compared, export_onnx, kept, needs_extra, noise, said, session_of
 from archipel.deploy.forms import Controlled, Escalating
 from archipel.deploy.manifest import Point
 from archipel.deploy.model import Model
 from archipel.deploy.new_folder import new_folder
 from archipel.deploy.routed_cascade import routed_cascade
-from archipel.deploy.routed_options import Deciding, routed_options
+from archipel.deploy.routed_options import routed_options
 from archipel.errors import OptionError
 from archipel.instance.conditioned import ConditionedController
 from archipel.instance.network import InstanceNetwork
 from archipel.nn.fold import fold_for_inference
-from archipel.nn.onnx_model import onnx_parts
+from archipel.nn.onnx_model import Known, onnx_parts
 from archipel.run.atomic import replace as write
 
 __all__ = ["FORMS", "Form", "export_child", "export_controller", "export_frequent", "export_routed", "metadata_of"]
@@ -60,7 +61,9 @@ def export_child(model: Model, path: Path, pixels: Tensor, point: Point, name: s
     return export_onnx(network, path, input_shape=model.manifest.input_shape, images=images, metadata=metadata)
 
 
-def export_routed(model: Model, path: Path, pixels: Tensor, point: Point) -> Exported:
+def export_routed(
+    model: Model, path: Path, pixels: Tensor, point: Point, *, known: Known | None = None, timed: bool = True
+) -> Exported:
     """All that answers at a point, with its decisions inside the graph; batches of any size.
 
     Of exits and cascades input `thresholds` moves it along the frontier, which the file's metadata holds; of a
@@ -68,6 +71,9 @@ def export_routed(model: Model, path: Path, pixels: Tensor, point: Point) -> Exp
 
     Args:
         pixels: images to compare on, uint8 `[N, C, H, W]`.
+        known: what was exported before, see `archipel.nn.onnx_model.onnx_parts`: of several files of one run the first
+            costs most of the time that all do.
+        timed: whether file and PyTorch are timed, which takes longer than comparing them.
 
     Raises:
         OptionError: nothing is decided by image, or the file cannot hold how.
@@ -79,7 +85,7 @@ def export_routed(model: Model, path: Path, pixels: Tensor, point: Point) -> Exp
     if isinstance(model.form, Escalating):
         cascade = model.form.cascade(point).cpu()
         with said():
-            graph = routed_cascade(cascade, shape)
+            graph = routed_cascade(cascade, shape, known=known)
         every = sorted({point.thresholds, model.points[0].thresholds, model.points[-1].thresholds})
         feeds = [_feed(x, thresholds=np.array(t, np.float32)) for t in every for x in images]
         at_point = _feed(images[-1], thresholds=np.array(point.thresholds, np.float32))
@@ -88,12 +94,12 @@ def export_routed(model: Model, path: Path, pixels: Tensor, point: Point) -> Exp
             output, stage, _ = cascade.at(feed["thresholds"].tolist()).answer(torch.from_numpy(feed["images"]))
             return {"scores": output, "stage": stage}
 
-        return kept(graph, path, feeds, escalated, metadata=metadata, timing=at_point)
+        return kept(graph, path, feeds, escalated, metadata=metadata, timing=at_point if timed else None)
     if not isinstance(model.form, Controlled):
         raise OptionError(f"{model.kind} answers every image alike, so there is nothing to route; export --form child")
     source, controller = model.form.loaded(point)
     with said():
-        graph = routed_options(source.cpu(), controller.cpu(), shape)
+        graph = routed_options(source.cpu(), controller.cpu(), shape, known=known)
     conditioned = isinstance(controller, ConditionedController)
     asked = point.asked_ms or 0.0
     further = [{"target_ms": np.full(len(x), asked, np.float32)} if conditioned else {} for x in images]
@@ -107,7 +113,7 @@ def export_routed(model: Model, path: Path, pixels: Tensor, point: Point) -> Exp
         )
         return {"scores": output, "codes": codes}
 
-    return kept(graph, path, feeds, controlled, metadata=metadata, timing=feeds[-1])
+    return kept(graph, path, feeds, controlled, metadata=metadata, timing=feeds[-1] if timed else None)
 
 
 def export_controller(model: Model, path: Path, pixels: Tensor, point: Point) -> Exported:

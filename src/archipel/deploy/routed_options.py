@@ -19,47 +19,16 @@ from torch import Tensor, nn
 
 from archipel.choice import Choice
 from archipel.choose import Place
+from archipel.deploy.deciding import Deciding
 from archipel.deploy.onnx_scope import Scope
 from archipel.errors import OptionError
-from archipel.instance.conditioned import ConditionedController
-from archipel.instance.policy import CodePolicy
 from archipel.metagraph import MetaGraph
 from archipel.nn.blocks import Zero
 from archipel.nn.fold import fold_for_inference
-from archipel.nn.onnx_model import Part, onnx_parts
+from archipel.nn.onnx_model import Known, Part, onnx_parts
 from archipel.space import Space
 
-__all__ = ["Deciding", "routed_options"]
-
-
-class Deciding(nn.Module):
-    """What picks architectures, alone: images `[B, C, H, W]`, and of a conditioned controller milliseconds `[B]`, to
-    codes `[B, D]`, bool and complete, and the probability of every option, `[B, D]`."""
-
-    def __init__(self, controller: nn.Module, space: Space) -> None:
-        super().__init__()
-        self.controller = fold_for_inference(controller)
-        self.policy = CodePolicy(space)
-
-    @property
-    def conditioned(self) -> bool:
-        """Whether a wanted latency is asked for."""
-        return isinstance(self.controller, ConditionedController)
-
-    def forward(self, images: Tensor, *target_ms: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.controller(images, *target_ms)
-        parts = []
-        for choice in self.policy.space.choices:
-            z = logits[:, self.policy.space.slices[choice.name]]
-            if choice.kind == "subset":
-                own = (z >= 0).float()  # σ(z) ≥ 0.5
-                if choice.empty is None:
-                    best = torch.zeros_like(z).scatter(1, z.argmax(1, keepdim=True), 1.0)
-                    own = own + best * (1.0 - own).prod(1, keepdim=True)
-            else:
-                own = torch.zeros_like(z).scatter(1, z.topk(choice.k, dim=1).indices, 1.0)
-            parts.append(own)
-        return self.policy.complete(torch.cat(parts, 1)) > 0.5, self.policy.probabilities(logits)
+__all__ = ["routed_options"]
 
 
 class _Hole(nn.Module):
@@ -94,6 +63,8 @@ class _Holed(nn.Module):
         for hole in self.holes:
             hole.reach = reach
         y: Tensor = self.body(x)
+        for hole in self.holes:
+            hole.reach = None
         return (y, *reached)
 
 
@@ -118,13 +89,16 @@ class _Called:
     empty: _Module | None
 
 
-def routed_options(graph: MetaGraph, controller: nn.Module, input_shape: tuple[int, int, int]) -> Any:
+def routed_options(
+    graph: MetaGraph, controller: nn.Module, input_shape: tuple[int, int, int], *, known: Known | None = None
+) -> Any:
     """Input `images` `[B, C, H, W]`, and of a conditioned controller `target_ms` `[B]`; outputs `scores`
     `[B, classes]`, `codes` `[B, D]`, bool, and `probabilities` `[B, D]`.
 
     Args:
         graph: on the CPU; batch norm is folded in a copy.
         input_shape: `(C, H, W)`.
+        known: what was exported before, see `onnx_parts`; another pair of the same space is then written at once.
 
     Returns:
         An `onnx.ModelProto`.
@@ -153,11 +127,12 @@ def routed_options(graph: MetaGraph, controller: nn.Module, input_shape: tuple[i
     exported = onnx_parts(
         [(deciding, (images, *target)), *((one.module, one.inputs) for one in every)],
         dynamic=True,
+        known=known,
     )
     parts = {id(one): part for one, part in zip(every, exported[1:])}
     whole = Scope()
     codes, probabilities = whole.run(exported[0], "images", *(["target_ms"] if target else []))
-    scores = _Writer(space, parts).run(whole, root, "images", codes)
+    scores = _Writer(space, parts).run(whole, root, "images", _Codes.of(whole, codes))
 
     def value(name: str, kind: int, *shape: int | str) -> Any:
         return helper.make_tensor_value_info(name, kind, ["batch", *shape])
@@ -177,13 +152,36 @@ def routed_options(graph: MetaGraph, controller: nn.Module, input_shape: tuple[i
 
 
 @dataclass(frozen=True)
+class _Codes:
+    """Codes `[B, D]` in a graph, and what is asked of them at every place; names of tensors."""
+
+    bits: str
+    """`[B, D]`, bool."""
+    numbers: str
+    """`[B, D]`, float32."""
+    taken: str
+    """`[D]`, bool: whether any row takes a column."""
+    count: str
+    """`[1]`: how many rows there are."""
+
+    @classmethod
+    def of(cls, scope: Scope, bits: str) -> _Codes:
+        from onnx import TensorProto
+
+        numbers = scope.node("Cast", bits, to=TensorProto.FLOAT)
+        most = scope.node("ReduceMax", numbers, scope.constant([0], "int64"), keepdims=0)
+        count = scope.node("Slice", scope.node("Shape", bits), *(scope.constant([i], "int64") for i in (0, 1)))
+        return cls(bits, numbers, scope.node("Cast", most, to=TensorProto.BOOL), count)
+
+
+@dataclass(frozen=True)
 class _Writer:
     """Puts exported parts together, place by place."""
 
     space: Space
     parts: dict[int, Part]
 
-    def run(self, scope: Scope, one: _Module, x: str, codes: str) -> str:
+    def run(self, scope: Scope, one: _Module, x: str, codes: _Codes) -> str:
         """A module on the tensor `x` for rows with `codes`; gives the name of its output."""
 
         def filled(called: _Called) -> tuple[Callable[..., str], int]:
@@ -192,41 +190,57 @@ class _Writer:
         (y,) = scope.run(self.parts[id(one)], x, holes=[filled(called) for called in one.places])
         return y
 
-    def place(self, scope: Scope, called: _Called, reached: Sequence[str], codes: str) -> str:
+    def place(self, scope: Scope, called: _Called, reached: Sequence[str], codes: _Codes) -> str:
         """Σ over the options that a row takes, or their mean."""
         from onnx import TensorProto, helper
 
         choice, cut = called.choice, self.space.slices[called.choice.name]
-        count = scope.node("Slice", scope.node("Shape", codes), *(scope.constant([i], "int64") for i in (0, 1)))
-        shape = scope.node("Concat", count, scope.constant(called.shape, "int64"), axis=0)
+        shape = scope.node("Concat", codes.count, scope.constant(called.shape, "int64"), axis=0)
         total = scope.node("ConstantOfShape", shape, value=helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]))
-        own = scope.node("Slice", codes, *(scope.constant([i], "int64") for i in (cut.start, cut.stop, 1)))
         for number, option in enumerate(called.options):
-            mask = scope.node("Gather", own, scope.constant(number, "int64"), axis=1)
+            column = scope.constant(cut.start + number, "int64")
             taken = reached[number if choice.kind == "inputs" else 0]
-            total = self._added(scope, total, mask, option, taken, codes)
-        taking = scope.node("ReduceSum", scope.node("Cast", own, to=TensorProto.FLOAT), scope.constant([1], "int64"))
+
+            def rows(inner: Scope, column: str = column) -> str:
+                return inner.rows(inner.node("Gather", codes.bits, column, axis=1))
+
+            any_row = scope.node("Gather", codes.taken, column)
+            total = self._added(scope, total, any_row, rows, option, taken, codes)
+        if called.empty is None and not choice.mean:
+            return total
+        own = scope.node("Slice", codes.numbers, *(scope.constant([i], "int64") for i in (cut.start, cut.stop, 1)))
+        taking = scope.node("ReduceSum", own, scope.constant([1], "int64"))
         if called.empty is not None:
-            nothing = scope.node("Squeeze", scope.node("Equal", taking, scope.constant(0.0, "float32")))
+            nothing = scope.node("Equal", taking, scope.constant(0.0, "float32"))
             nothing = scope.node("Reshape", nothing, scope.constant([-1], "int64"))
-            total = self._added(scope, total, nothing, called.empty, reached[0], codes)
+            any_row = scope.any(nothing)
+            total = self._added(scope, total, any_row, lambda s: s.rows(nothing), called.empty, reached[0], codes)
         if choice.mean:
             count = scope.node("Max", taking, scope.constant(1.0, "float32"))
             wide = scope.constant([-1, *[1] * len(called.shape)], "int64")
             total = scope.node("Div", total, scope.node("Reshape", count, wide))
         return total
 
-    def _added(self, scope: Scope, total: str, mask: str, option: _Module, taken: str, codes: str) -> str:
-        """`total`, with what an option gives added to the rows of a boolean `[B]`."""
+    def _added(
+        self,
+        scope: Scope,
+        total: str,
+        any_row: str,
+        rows: Callable[[Scope], str],
+        option: _Module,
+        taken: str,
+        codes: _Codes,
+    ) -> str:
+        """`total`, with what an option gives added to some rows of it, where there are any."""
         from onnx import TensorProto
 
         def run(inner: Scope) -> list[str]:
-            rows = inner.rows(mask)
-            own = inner.node("GatherND", codes, rows) if option.places else codes
-            y = self.run(inner, option, inner.node("GatherND", taken, rows), own)
-            return [inner.node("ScatterND", total, rows, y, reduction="add")]
+            own = rows(inner)
+            bits = _Codes.of(inner, inner.node("GatherND", codes.bits, own)) if option.places else codes
+            y = self.run(inner, option, inner.node("GatherND", taken, own), bits)
+            return [inner.node("ScatterND", total, own, y, reduction="add")]
 
-        (added,) = scope.branch(scope.any(mask), run, lambda _: [total], [TensorProto.FLOAT])
+        (added,) = scope.branch(any_row, run, lambda _: [total], [TensorProto.FLOAT])
         return added
 
 
@@ -256,6 +270,8 @@ def _holed(body: nn.Module, x: Tensor) -> _Module:
     for place in inside:
         holes[id(place)].reach = called(place)
     bare.eval()(x)
+    for hole in holes.values():
+        hole.reach = None
     return _Module(found.module, (x, *answers), found.places)
 
 

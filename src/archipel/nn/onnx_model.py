@@ -1,7 +1,8 @@
 """Networks as ONNX models, written without the exporter's chatter.
 
-The exporter spends most of a second before it looks at a network. So many modules are exported together, as one graph
-with inputs and outputs of each, which is then taken apart: 16 modules cost little more than one.
+The exporter spends most of a second before it looks at a network, and then longer than the network runs for each of its
+layers. So many modules are exported together, as one graph with inputs and outputs of each, which is then taken apart,
+and of modules that differ in their weights alone, as the blocks of a stage do, one is.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Part", "as_model", "onnx_model", "onnx_parts", "renamed"]
+from archipel.nn.likeness import likeness
+
+__all__ = ["Known", "Part", "as_model", "onnx_model", "onnx_parts", "renamed"]
 
 
 def onnx_model(network: nn.Module, inputs: tuple[Any, ...], **options: Any) -> Any:
@@ -33,6 +36,7 @@ def onnx_model(network: nn.Module, inputs: tuple[Any, ...], **options: Any) -> A
     with contextlib.ExitStack() as quietly:
         quietly.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # of the exporter's own parts, and that torchvision is absent
+        quietly.enter_context(_out_of_place(network))
         for logger in loggers:
             quietly.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
@@ -41,7 +45,44 @@ def onnx_model(network: nn.Module, inputs: tuple[Any, ...], **options: Any) -> A
     model = program.model_proto
     for node in model.graph.node:  # where in whose source it came from, half of the file for a network of many layers
         node.ClearField("metadata_props")
+    _without_casts(model.graph)
     return model
+
+
+def _without_casts(graph: Any) -> None:
+    """Numbers that are cast to the type they have, such as the limits of a ReLU6, as they are: with a cast behind them
+    ONNX Runtime does not fuse the activation into its layer, which then takes half as long again."""
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    numbers = {
+        node.output[0]: attribute.t.data_type
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    plain = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "CastLike" and numbers.get(node.input[0], 0) == kinds.get(node.input[1], -1)
+    }
+    kept = [node for node in graph.node if node.output[0] not in plain]
+    for node in kept:
+        node.input[:] = [plain.get(name, name) for name in node.input]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+@contextlib.contextmanager
+def _out_of_place(network: nn.Module) -> Iterator[None]:
+    """Without in-place activations: the exporter takes a hundred times as long to write them as what they do."""
+    changed = [module for module in network.modules() if getattr(module, "inplace", False) is True]
+    try:
+        for module in changed:
+            module.inplace = False  # type: ignore[assignment]
+        yield
+    finally:
+        for module in changed:
+            module.inplace = True  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -56,7 +97,7 @@ class Part:
     weights: tuple[Any, ...]
     """`onnx.TensorProto`s."""
     source: Any
-    """The `onnx.ModelProto` that it was cut from: its versions hold."""
+    """An `onnx.ModelProto` without a graph: its versions hold."""
 
     @property
     def inputs(self) -> list[str]:
@@ -105,18 +146,65 @@ def as_model(graph: Any, source: Any) -> Any:
     return made
 
 
-def onnx_parts(pairs: Sequence[tuple[nn.Module, tuple[Tensor, ...]]], *, dynamic: bool = False) -> list[Part]:
-    """Several modules, each for its own inputs, exported together: a part each, no name in two of them.
+@dataclass(frozen=True)
+class _Pattern:
+    """What modules that differ in their weights alone have in common."""
 
-    What can be simplified is left to ONNX Runtime.
+    part: Part
+    """Of one of them."""
+    paths: Mapping[str, str]
+    """Its weights → where a module has them; what is not here is the same in all of them."""
+
+    def of(self, module: nn.Module, number: int) -> Part:
+        """A module's own part, its names those of no other number."""
+        tensors = dict(_tensors(module))
+        own = [
+            _weights(tensors[self.paths[weight.name]], weight) if weight.name in self.paths else weight
+            for weight in self.part.weights
+        ]
+
+        def name(common: str) -> str:
+            return f"{number}/{common}" if common else common
+
+        return Part(
+            tuple(_named(value, name) for value in self.part.taken),
+            tuple(_named(value, name) for value in self.part.given),
+            tuple(renamed(node, name) for node in self.part.nodes),
+            tuple(_named(tensor, name) for tensor in own),
+            self.part.source,
+        )
+
+
+Known: TypeAlias = dict[Hashable, _Pattern]
+"""What was exported before, for `onnx_parts`."""
+
+
+def onnx_parts(
+    pairs: Sequence[tuple[nn.Module, tuple[Tensor, ...]]], *, dynamic: bool = False, known: Known | None = None
+) -> list[Part]:
+    """Several modules, each for its own inputs, exported together: a part each, no name in two of them.
 
     Args:
         pairs: evaluation-mode modules that give a tensor or a tuple of tensors.
         dynamic: whether the first dimension of all inputs is a batch of any size.
+        known: of earlier calls: like modules are not exported again. It grows.
 
     Raises:
         Exception: see `onnx_model`.
     """
+    known = {} if known is None else known
+    keys = [(likeness(module), dynamic, *(_kind(x, dynamic) for x in inputs)) for module, inputs in pairs]
+    fresh = {key: pair for key, pair in zip(keys, pairs) if key not in known}
+    if fresh:
+        known.update(zip(fresh, _exported(list(fresh.values()), dynamic)))
+    return [known[key].of(module, number) for number, (key, (module, _)) in enumerate(zip(keys, pairs))]
+
+
+def _kind(x: Tensor, dynamic: bool) -> Hashable:
+    return tuple(x.shape[1:] if dynamic else x.shape), x.dtype
+
+
+def _exported(pairs: Sequence[tuple[nn.Module, tuple[Tensor, ...]]], dynamic: bool) -> list[_Pattern]:
     rows = [tuple(x.clone() for x in inputs) for _, inputs in pairs]  # one tensor twice would be one input
     options: dict[str, Any] = {}
     if dynamic:
@@ -130,10 +218,17 @@ def onnx_parts(pairs: Sequence[tuple[nn.Module, tuple[Tensor, ...]]], *, dynamic
     together = _Together([module for module, _ in pairs]).eval()
     model = onnx_model(together, (rows,), optimize=False, **options)
     taken, given = iter(model.graph.input), iter(model.graph.output)
-    return [
-        _cut(model, number, [next(taken) for _ in inputs], [next(given) for _ in range(count)])
-        for number, (inputs, count) in enumerate(zip(rows, counts))
+    parts = [
+        _cut(model, [next(taken) for _ in inputs], [next(given) for _ in range(count)])
+        for inputs, count in zip(rows, counts)
     ]
+    everywhere = {name: id(tensor) for name, tensor in _tensors(together)}
+    patterns = []
+    for (module, _), part in zip(pairs, parts):
+        own = {id(tensor): path for path, tensor in _tensors(module)}
+        held = {weight.name: everywhere.get(weight.name) for weight in part.weights}
+        patterns.append(_Pattern(part, {name: own[place] for name, place in held.items() if place in own}))
+    return patterns
 
 
 class _Together(nn.Module):
@@ -147,21 +242,34 @@ class _Together(nn.Module):
         return tuple(member(*inputs) for member, inputs in zip(self.members, rows))
 
 
-def _cut(model: Any, number: int, taken: list[Any], given: list[Any]) -> Part:
-    """What some outputs need, its names made its own."""
+def _cut(model: Any, taken: list[Any], given: list[Any]) -> Part:
+    """What some outputs need."""
     nodes = _needed(model.graph.node, [value.name for value in given], {value.name for value in taken})
     read = {name for node in nodes for name in _reads(node)} | {value.name for value in given}
+    weights = tuple(tensor for tensor in model.graph.initializer if tensor.name in read)
+    return Part(tuple(taken), tuple(given), tuple(nodes), weights, _without_graph(model))
 
-    def own(name: str) -> str:
-        return f"{number}/{name}" if name else name
 
-    return Part(
-        tuple(_named(value, own) for value in taken),
-        tuple(_named(value, own) for value in given),
-        tuple(renamed(node, own) for node in nodes),
-        tuple(_named(tensor, own) for tensor in model.graph.initializer if tensor.name in read),
-        model,
-    )
+def _without_graph(model: Any) -> Any:
+    source = type(model)(ir_version=model.ir_version)
+    source.opset_import.extend(model.opset_import)
+    source.functions.extend(model.functions)
+    return source
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, in every place where they stand."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _weights(tensor: Tensor, like: Any) -> Any:
+    """As an `onnx.TensorProto` with the name of another, which it may not differ from in type or shape."""
+    import onnx
+
+    made = onnx.numpy_helper.from_array(tensor.detach().cpu().contiguous().numpy(), like.name)
+    assert (made.data_type, made.dims) == (like.data_type, like.dims), like.name
+    return made
 
 
 def _named(entry: Any, name: Callable[[str], str]) -> Any:
