@@ -4,8 +4,9 @@
 
 builds the page into FOLDER/page, serves it on the loopback interface, opens it in headless Chromium with every foreign
 host refused, and prints what it found: images whose class or architecture differ from what Python says (there should
-be none), the time until the page can be used and until an image is routed, and what the page answers to files that
-are no pictures. Screenshots, wide and narrow, light and dark, go into FOLDER.
+be none), the time until the page can be used and what it is made of, the time until an image is routed, what the page
+answers to files that are no pictures, and what it makes of a camera (Chromium's own, which shows a moving figure).
+Screenshots, wide and narrow, light and dark, go into FOLDER. `--brief` leaves out all but the times.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import functools
 import http.server
 import io
 import json
-import statistics
 import struct
 import threading
 import time
@@ -30,6 +30,7 @@ from archipel.deploy import Inputs, load
 from archipel.deploy.demo import build_demo
 
 CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 SLOW_MS = 60_000
 
 
@@ -67,7 +68,7 @@ def hostile() -> dict[str, bytes]:
 
 COMPARE = """async () => {
   const { data, answer } = window.archipel, wrong = [];
-  let checked = 0, apart = [];
+  let checked = 0;
   for (const [m, model] of data.models.entries()) {
     for (const [p, point] of model.points.entries()) {
       for (let i = 0; i < data.images.label.length; i += 1) {
@@ -81,13 +82,27 @@ COMPARE = """async () => {
   return { checked, wrong };
 }"""
 ROUTE = """async () => {
-  const { data, answer } = window.archipel, times = [];
-  for (let i = 0; i < data.images.label.length; i += 1) {
-    const begin = performance.now();
-    await answer(0, data.models[0].first, i);
-    times.push(performance.now() - begin);
+  const { data, answer } = window.archipel, found = {};
+  for (const [m, model] of data.models.entries()) {
+    const times = [], begun = performance.now();
+    await answer(m, model.first, 0);
+    const first = performance.now() - begun;
+    for (let i = 0; i < data.images.label.length; i += 1) {
+      const begin = performance.now();
+      await answer(m, model.first, i);
+      times.push(performance.now() - begin);
+    }
+    times.sort((a, b) => a - b);
+    found[model.kind] = { first_with_its_session: first, median: times[times.length >> 1], largest: times.at(-1) };
   }
-  return times;
+  return found;
+}"""
+MARKS = """() => {
+  const marked = performance.getEntriesByType("mark");
+  const marks = Object.fromEntries(marked.map((one) => [one.name, Math.round(one.startTime)]));
+  const files = performance.getEntriesByType("resource").map((one) => [
+    one.name.split("/").at(-1), one.transferSize, Math.round(one.startTime), Math.round(one.responseEnd)]);
+  return { marks, files };
 }"""
 PIXELS = """async ([name, bytes]) => window.archipel.pixels(new File([new Uint8Array(bytes)], name))"""
 TAKE = """async ([name, bytes]) => {
@@ -107,15 +122,17 @@ def pictures() -> dict[str, bytes]:
     }
 
 
-def check(page_at: str, out: Path, inputs: Inputs) -> dict[str, Any]:
+def check(page_at: str, out: Path, inputs: Inputs, *, brief: bool) -> dict[str, Any]:
     from playwright.sync_api import sync_playwright
 
     found: dict[str, Any] = {"faults": [], "foreign": []}
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for scheme in ("light", "dark"):
-            for width in (1280, 375):
-                context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            for width in (1280, 390):
+                context = browser.new_context(
+                    viewport={"width": width, "height": 900}, color_scheme=scheme, permissions=["camera"]
+                )
                 page = context.new_page()
                 page.set_default_timeout(SLOW_MS)
                 page.on("pageerror", lambda error: found["faults"].append(str(error)))
@@ -128,15 +145,18 @@ def check(page_at: str, out: Path, inputs: Inputs) -> dict[str, Any]:
                 page.goto(page_at)
                 page.wait_for_selector("body[data-ready]", state="attached")
                 found.setdefault("interactive_s", []).append(round(time.perf_counter() - begin, 2))
+                found.setdefault("made_of", page.evaluate(MARKS))
+                if brief:
+                    context.close()
+                    continue
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
                 page.locator(".thumbs button").nth(3).click()
                 page.keyboard.press("ArrowRight")
                 page.wait_for_timeout(1500)
                 page.screenshot(path=str(out / f"{scheme}-{width}.png"), full_page=True)
                 if (scheme, width) == ("light", 1280):
+                    found["route_ms"] = page.evaluate(ROUTE)
                     found.update(page.evaluate(COMPARE))
-                    times = page.evaluate(ROUTE)
-                    found["route_ms"] = {"median": statistics.median(times), "largest": max(times)}
                     found["uploads"] = {
                         name: page.evaluate(TAKE, [name, list(content)]) for name, content in hostile().items()
                     }
@@ -148,6 +168,12 @@ def check(page_at: str, out: Path, inputs: Inputs) -> dict[str, Any]:
                     page.keyboard.press("Home")
                     page.wait_for_timeout(500)
                     found["slider"] = page.locator("#target-said").inner_text()
+                    page.locator("#camera").click()
+                    page.wait_for_function("document.getElementById('what').textContent === 'camera'")
+                    page.wait_for_timeout(1500)
+                    page.screenshot(path=str(out / "camera.png"))
+                    page.locator("#camera").click()
+                    found["camera"] = page.locator("#fault").is_hidden()
                 context.close()
         browser.close()
     return found
@@ -164,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--brief", action="store_true", help="times only")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     built = asked.out / "page"
@@ -172,7 +199,8 @@ def main() -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        print(json.dumps(check(f"http://127.0.0.1:{server.server_port}/", asked.out, load(asked.run).inputs), indent=1))
+        at = f"http://127.0.0.1:{server.server_port}/"
+        print(json.dumps(check(at, asked.out, load(asked.run).inputs, brief=asked.brief), indent=1))
     finally:
         server.shutdown()
 

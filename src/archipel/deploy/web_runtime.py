@@ -16,8 +16,8 @@ __all__ = ["FILES", "RuntimeMissing", "fetch", "fetched"]
 
 HERE = Path(__file__).parent / "web"
 FETCHED = HERE / "runtime"
-FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-"""The build for the CPU: script, glue and WebAssembly."""
+FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+"""The build for the CPU: script and WebAssembly."""
 PACKAGE = "onnxruntime-web"
 PATIENCE_S = 600
 

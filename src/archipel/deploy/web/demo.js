@@ -1,24 +1,30 @@
 // The page: what is under view, who decides, how long it may take; everything else follows from these three.
 import { drawMap } from "./map.js";
-import { answer, measuredMs, predictedMs } from "./model.js";
+import { answer, measuredMs, predictedMs, sessionOf } from "./model.js";
 import { Unreadable, pixelsOf, prepared } from "./picture.js";
 
+performance.mark("script");
 const at = (id) => document.getElementById(id);
 const data = await (await fetch(new URL("data.json", import.meta.url))).json();
 const { inputs, images, classes } = data;
+performance.mark("data");
+sessionOf(data.models[0].points[data.models[0].first].file).then(() => performance.mark("network"), () => {}); // routing says why
 const format = (ms) => `${Number(ms.toPrecision(3))} ms`;
 const percent = (share) => `${(100 * share).toFixed(share > 0.0995 ? 0 : 1)} %`;
 const sprite = new Image();
 sprite.src = new URL(images.sprite, import.meta.url).href;
 await sprite.decode();
+const sheet = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+sheet.canvas.width = sprite.naturalWidth;
+sheet.canvas.height = sprite.naturalHeight;
+sheet.drawImage(sprite, 0, 0);
+performance.mark("pictures");
 
 // ---- what is under view -----------------------------------------------------------------------------------------
 
 const pixelsAt = (i) => {
-  const canvas = new OffscreenCanvas(inputs.size, inputs.size), context = canvas.getContext("2d");
   const x = (i % images.columns) * inputs.size, y = Math.floor(i / images.columns) * inputs.size;
-  context.drawImage(sprite, x, y, inputs.size, inputs.size, 0, 0, inputs.size, inputs.size);
-  return context.getImageData(0, 0, inputs.size, inputs.size);
+  return sheet.getImageData(x, y, inputs.size, inputs.size);
 };
 const ofGallery = (i) => ({ ...prepared(pixelsAt(i), inputs), said: `${classes[images.label[i]]}, test image ${images.index[i]}`, number: i });
 
@@ -87,6 +93,7 @@ function route({ still = false, timed = true } = {}) {
       at("status").hidden = true;
       if (own !== model() || image !== state.image) continue;
       show(found, still);
+      if (!document.body.dataset.ready) performance.mark("ready");
       document.body.dataset.ready = "yes";
       if (timed) {
         const ms = await measuredMs(found.again);

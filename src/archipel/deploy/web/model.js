@@ -2,12 +2,13 @@
 import * as ort from "./ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.numThreads = 1; // threads need headers that plain file servers do not send, and gain little here
-ort.env.wasm.wasmPaths = new URL("./", import.meta.url).href;
+ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
 const sessions = new Map();
 
-function sessionOf(file) {
+// The network of a file, read and made ready once; whoever calls this early does not wait for it later.
+export function sessionOf(file) {
   if (!sessions.has(file)) {
     const made = ort.InferenceSession.create(new URL(file, import.meta.url).href, { executionProviders: ["wasm"], logSeverityLevel: 3 });
     made.catch(() => sessions.delete(file));
