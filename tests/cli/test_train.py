@@ -2,7 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+
+import archipel
+from archipel.errors import OptionError
+from archipel.tasks import load
 
 TINY = ("--width", 0.25, "--images", 200, "--test-images", 60, "--epochs", 2, "--threads", 1)
 
@@ -21,6 +26,19 @@ def test_train_then_eval_gives_the_same_number(call, trained):
         assert again["cross_entropy"] == pytest.approx(trained[split]["cross_entropy"], rel=1e-6)
     assert "60 test images of digits" in call("eval", "a").out
     assert len(trained["history"]) == 2
+
+
+def test_it_answers_from_the_folder_alone(call, trained, tmp_path):
+    model, task = archipel.load(trained["run"]), load("digits", images=200, test_images=60)
+    (batch,) = task.loader("test", 1000)
+    said = model.predict(np.stack([task.image("test", int(i)) for i in batch.index]))
+    assert (said.indices == batch.targets.numpy()).mean() == pytest.approx(trained["test"]["score"])
+    assert model.kind == "mobilenet_v2"
+    assert said[0].latency_ms > 0.0
+    assert call("export", "a", "--out", "a.onnx", "--form", "routed").code == 2
+    (tmp_path / "a" / "weights.safetensors").unlink()
+    with pytest.raises(OptionError, match=r"weights\.safetensors is missing: the weights of mobilenet_v2 were removed"):
+        archipel.load(trained["run"]).predict(np.zeros((8, 8), np.uint8))
 
 
 def test_show_and_report_know_a_training(call, trained):

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import archipel
 from archipel.architecture import Architecture
 from archipel.choose import Choose
 from archipel.cost import AdditiveCost, Device, LatencyTable, complexity_cost, madds
@@ -88,10 +90,14 @@ def phone(table: LatencyTable) -> Callable[..., Target]:
     return make
 
 
+def _new(path: Path) -> RunFolder:
+    return RunFolder.create(path, {"space": f"{__file__}:little"}, "archipel search")
+
+
 def execute(
     path: Path, targets: list[Target], *, settings: Settings = SMALL, task: Classification | None = None, **more: Any
 ) -> dict[str, Any]:
-    folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, {}, "archipel search")
+    folder = RunFolder.open(path) if (path / "config.yaml").exists() else _new(path)
     with folder:
         return run(
             folder, task or little_task(), targets, little, settings, device=DEVICE, seeds=SEEDS, **more
@@ -210,6 +216,18 @@ class TestFinishedNetworks:
                 found = self.held(finished, f"{point['kind']}-{label}-{where}-{seed}")
                 assert evaluate(found.network, little_task(), "test").score == pytest.approx(accuracy)
                 assert found.space.build(found.architecture).state_dict().keys() == found.network.state_dict().keys()
+
+    def test_they_answer_from_the_folder_alone(self, finished) -> None:
+        path, result, task = finished
+        (batch,) = task.loader("test", 1000)
+        pictures = np.stack([task.image("test", int(i)) for i in batch.index])
+        for point in result["points"]:
+            kind = f"{point['kind']}-{slug(point['target'])}"
+            for seed, accuracy in enumerate(point["accuracy"]["values"]):
+                model = archipel.load(path, kind, seed)
+                near = min(model.points, key=lambda one: abs(one.ms - point["measured_ms"]["values"][seed]))
+                said = model.predict(pictures, near.name)
+                assert (said.indices == batch.targets.numpy()).mean() == pytest.approx(accuracy)
 
     def test_of_several_devices_one_has_to_be_named(self, finished) -> None:
         with pytest.raises(OptionError, match="networks for cpu, cpu@2; name one with --network, such as"):
@@ -435,6 +453,9 @@ class TestCounted:
             found = named(folder, little_task(), open_space(little_task(), little, SMALL.network))
         assert found.name.startswith("proxylessnas-madds-1-")
         assert madds(found.network, (1, 8, 8)) <= result["tables"][0]["budgets_madds"][1]
+        model = archipel.load(path, "proxylessnas-madds-budget-1")
+        assert madds(model.module(), (1, 8, 8)) <= result["tables"][0]["budgets_madds"][1]
+        assert model.at().ms > 0.0  # measured, where no table tells
 
     def test_nothing_is_measured(self) -> None:
         for more, word in (({"budget_ms": (1.0,)}, "--budget-ms"), ({"table": ("t.json",)}, "--table")):

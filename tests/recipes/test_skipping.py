@@ -11,11 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import archipel
 from archipel.cost import Device, LatencyTable
+from archipel.deploy import Predictions
 from archipel.errors import OptionError
 from archipel.instance.dropping import Curriculum, Joint
 from archipel.instance.gated_training import Gating
@@ -110,6 +113,13 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
     return {"points": points, **{key: result[key] for key in ("awareness", "curves", "alarms", "task", "space")}}
 
 
+def predicted(model: archipel.Model, task: Classification) -> tuple[float, Predictions]:
+    """Accuracy on the test images, and what was said of them."""
+    (batch,) = task.loader("test", 1000)
+    said = model.predict(np.stack([task.image("test", int(i)) for i in batch.index]))
+    return float((said.indices == batch.targets.numpy()).mean()), said
+
+
 def point(result: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
     return next(p for p in result["points"] if (p["kind"], p["name"]) == (kind, name))
 
@@ -120,6 +130,21 @@ class TestResult:
         assert json.loads((path / "result.json").read_text()) == result
         assert result["method"] == tried.method in METHODS
         assert result["title"].endswith("on digits")
+
+    def test_its_networks_answer_from_the_folder_alone(self, finished, tried: Tried) -> None:
+        path, result, task = finished
+        for p in result["points"]:
+            if p["kind"] != "random_policy":
+                model = archipel.load(path, f"{p['kind']}-{p['name']}".strip("-"))
+                accuracy, said = predicted(model, task)
+                assert accuracy == pytest.approx(p["accuracy"]["mean"])
+                assert said.latency_ms.mean() == pytest.approx(p["table_ms"]["mean"])
+        model = archipel.load(path)
+        assert model.kind == tried.method
+        assert all(one.accuracy is not None for one in model.points)
+        image = task.image("test", 0)
+        alone, inputs = model.child(model.predict(image)[0].child), model.inputs(image)
+        torch.testing.assert_close(alone(inputs), model.module()(inputs), rtol=1e-4, atol=1e-5)
 
     def test_every_variant_stands_beside_its_controls(self, finished, tried: Tried) -> None:
         _, result, _ = finished

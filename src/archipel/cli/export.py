@@ -20,9 +20,11 @@ from archipel.deploy.manifest import FILE
 from archipel.deploy.quantised import Quantised, quantise
 from archipel.deploy.stored import stored_images
 from archipel.errors import OptionError, did_you_mean
+from archipel.recipes import proxylessnas
 from archipel.recipes.job import open_task
 from archipel.report.wording import percent
 from archipel.run.console import Terminal
+from archipel.run.folder import RunFolder
 
 __all__ = ["export"]
 
@@ -83,7 +85,7 @@ def export(
             f"'{what}' is a run, exported as it was trained; it takes no option that shapes a network: leave out "
             "--architecture, --random, --data, --size, --width and --option"
         )
-    if is_run and any((Path(what) / part / FILE).is_file() for part in (".", "instances")):
+    if is_run and _holds_families(Path(what)):
         found = load(what, model, seed if seed else None)
         _of_model(Path(what), found, form or _usual(found), out, target, network, int8, json)
         return
@@ -112,6 +114,13 @@ def export(
         metadata = {"network": title, "architecture": chosen.to_json(), "options": space.options, "trained": False}
     done = export_onnx(module, out, input_shape=shape, images=images, metadata=metadata)
     give(done.to_json() | {"network": title}, json, lambda: _show(title, shape, [done], metadata["trained"]))
+
+
+def _holds_families(run: Path) -> bool:
+    """Whether what the run found decides by image; other runs' networks stand alone, and have names."""
+    if not any((run / part / FILE).is_file() for part in (".", "instances")):
+        return False
+    return RunFolder.open(run, write=False).config.get("recipe") not in ("train", proxylessnas.COMMAND)
 
 
 def _usual(model: Model) -> str:

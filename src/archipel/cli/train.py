@@ -18,7 +18,7 @@ from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.progress import Progress
 from archipel.recipes.job import absolute_data, absolute_space, here, open_task
-from archipel.recipes.train import train_network
+from archipel.recipes.train import leave_manifest, train_network
 from archipel.report.wording import count, duration, percent
 from archipel.run.atomic import StorageError
 from archipel.run.config import from_dict, merge, replaced, to_dict
@@ -26,7 +26,7 @@ from archipel.run.console import Terminal
 from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation
 from archipel.space import Space
-from archipel.spaces import NETS
+from archipel.spaces import NETS, SPACES
 from archipel.tasks import Classification
 
 __all__ = ["Training", "train"]
@@ -187,7 +187,7 @@ def _finish(
     """Train or go on; however it ends early, say how to continue."""
     again = f"archipel train --resume {quoted(folder.path)}"
     try:
-        return train_network(
+        result = train_network(
             folder,
             task,
             device,
@@ -198,10 +198,19 @@ def _finish(
             seed=request.seed,
             progress=progress,
         )
+        leave_manifest(folder, task, device, space, architecture, _resolvable(request.network))
+        return result
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; continue with '{again}'") from None
     except StorageError as error:
         raise StorageError(f"{error}; then continue with '{again}'") from error
+
+
+def _resolvable(network: str) -> str:
+    """What the space of a network is found by: a published one is in one of those listed."""
+    if network not in NETS:
+        return network
+    return next(name for name, function in SPACES.items() if function is NETS[network].function)
 
 
 def _show(result: dict[str, Any], folder: RunFolder) -> None:

@@ -32,7 +32,7 @@ __all__ = ["Demo", "build_demo"]
 
 WEB = Path(__file__).parent / "web"
 PAGE = ("demo.js", "model.js", "map.js", "picture.js")
-DECIDING = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade")
+DECIDING = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade", "blockdrop")
 """Families that decide by image, in the order in which the page offers them."""
 GALLERY = 140
 COLUMNS = 20
@@ -80,7 +80,8 @@ def build_demo(run: Path, out: Path, *, models: Sequence[str] = (), seed: int | 
     loaded = [load(run, kind, seed) for kind in wanted]
     for model in loaded:
         if not isinstance(model.form, Escalating | Controlled):
-            raise OptionError(f"{model.kind} answers every image alike; the demo shows what decides by image")
+            why = "answers every image alike" if model.family.form == "static" else "decides inside its blocks"
+            raise OptionError(f"{model.kind} {why}; the demo shows what decides by image before or between networks")
     pixels, labels, index = stored_images(run, first.inputs, MAPPED)
     picked = _spread(labels, min(GALLERY, len(labels)))
     with new_folder(out):

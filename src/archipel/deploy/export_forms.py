@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from archipel.deploy.deciding import Deciding
 from archipel.deploy.export import Exported, Feed, compared, export_onnx, kept, needs_extra, noise, said, session_of
-from archipel.deploy.forms import Controlled, Escalating
+from archipel.deploy.forms import Controlled, Escalating, Gated
 from archipel.deploy.manifest import Point
 from archipel.deploy.model import Model
 from archipel.deploy.new_folder import new_folder
@@ -95,6 +95,11 @@ def export_routed(
             return {"scores": output, "stage": stage}
 
         return kept(graph, path, feeds, escalated, metadata=metadata, timing=at_point if timed else None)
+    if isinstance(model.form, Gated):
+        raise OptionError(
+            f"{model.kind} decides inside its blocks, which a file of options side by side cannot hold; export --form "
+            "frequent or child"
+        )
     if not isinstance(model.form, Controlled):
         raise OptionError(f"{model.kind} answers every image alike, so there is nothing to route; export --form child")
     source, controller = model.form.loaded(point)
@@ -126,7 +131,9 @@ def export_controller(model: Model, path: Path, pixels: Tensor, point: Point) ->
     needs_extra()
     if not isinstance(model.form, Controlled):
         why = "it answers every image alike; export --form child"
-        if isinstance(model.form, Escalating):
+        if isinstance(model.form, Gated):
+            why = "gates decide inside its blocks; export --form frequent or child"
+        elif isinstance(model.form, Escalating):
             why = "what decides are the network's own answers; export --form routed"
         raise OptionError(f"{model.kind} has no controller: {why}")
     _, controller = model.form.loaded(point)

@@ -1,4 +1,5 @@
-"""How a family of a run's networks answers images: one network, the exits of one, networks in a row, or a controller.
+"""How a family of a run's networks answers images: one network, the exits of one, networks in a row, a controller, or
+gates.
 
 Each form has the same four things: `answer`, `module`, `child` and `children`. What it was rebuilt from is public too,
 for those who take it elsewhere. Letters: `B` images, `D` code columns.
@@ -6,6 +7,8 @@ for those who take it elsewhere. Letters: `B` images, `D` code columns.
 
 from __future__ import annotations
 
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -15,9 +18,11 @@ from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.cost import LatencyTable
-from archipel.deploy.manifest import Family, Manifest, Network, Point
+from archipel.deploy.manifest import Family, Point, network_of
+from archipel.deploy.rebuilding import Rebuilding
 from archipel.errors import OptionError, did_you_mean
 from archipel.instance.batch_cost import BatchCost
+from archipel.instance.block_gates import BlockGates, GatedNetwork
 from archipel.instance.cascade import Cascade
 from archipel.instance.code_cost import CodeCost
 from archipel.instance.conditioned import ConditionedController, Targets
@@ -28,13 +33,8 @@ from archipel.instance.network import InstanceNetwork
 from archipel.metagraph import MetaGraph
 from archipel.nn.exits import Exits
 from archipel.nn.fold import fold_for_inference
-from archipel.nn.layout import channels_last
-from archipel.run.folder import RunFolder
-from archipel.space import Space
-from archipel.spaces import resolve
-from archipel.tasks.head import space_for
 
-__all__ = ["FORMS", "Answered", "Controlled", "Escalating", "Loaded", "Rebuilding", "Static", "cascade"]
+__all__ = ["FORMS", "Answered", "Controlled", "Escalating", "Gated", "Loaded", "Static", "cascade"]
 
 
 class Answered(NamedTuple):
@@ -69,47 +69,6 @@ class Loaded(Protocol):
         """
 
 
-class Rebuilding:
-    """Builds networks of a run and loads their weights."""
-
-    def __init__(self, folder: RunFolder, manifest: Manifest, device: torch.device) -> None:
-        self.folder, self.manifest, self.device = folder, manifest, device
-
-    def space(self, network: Network) -> Space:
-        """Raises SpaceError where its definition is no more."""
-        return space_for(self.manifest.spec, resolve(network.space), **network.options)
-
-    def network(self, network: Network, **beside: nn.Module) -> nn.Module:
-        """A plain network, `Exits`, or a meta-graph, in evaluation mode; what else its checkpoint holds is loaded into
-        `beside`.
-
-        Raises:
-            RunError: the weights are missing, damaged, or of another network.
-        """
-        space = self.space(network)
-        made: nn.Module
-        if network.exits:
-            graph = MetaGraph(space)
-            made = Exits.of([graph.extract(Architecture.from_json(one)) for one in network.exits])
-        elif network.architecture is None:
-            made = MetaGraph(space)
-        else:
-            made = space.build(space.canonical(Architecture.from_json(network.architecture)))
-        checkpoint = self.folder.checkpoint(network.weights)
-        if not checkpoint.exists:
-            raise OptionError(f"{checkpoint.path} is missing: the weights of {network.name} were removed from the run")
-        checkpoint.load({network.part: made, **beside})
-        if isinstance(made, Exits) and network.leaves is not None:
-            made = made.child(network.leaves)
-        for module in (made, *beside.values()):
-            self.placed(module)
-        return made
-
-    def placed(self, module: nn.Module) -> nn.Module:
-        """On the device, in the memory layout convolutions are fastest in, in evaluation mode."""
-        return channels_last(module, self.device).eval()
-
-
 class Static:
     """Networks that answer every image alike; a point is one of them."""
 
@@ -122,10 +81,13 @@ class Static:
         return [network.name for network in self.family.networks]
 
     def answer(self, inputs: Tensor, point: Point) -> Answered:
-        name = self.family.networks[point.network].name
-        ms = torch.full((len(inputs),), point.ms, dtype=torch.float64)
         with torch.no_grad():
-            return Answered(self.module(point)(inputs), [name] * len(inputs), ms)
+            return self.told(self.module(point)(inputs), point)
+
+    def told(self, output: Tensor, point: Point) -> Answered:
+        """Of answers `[B, classes]`, from whatever ran the network."""
+        name, count = self.family.networks[point.network].name, len(output)
+        return Answered(output, [name] * count, torch.full((count,), point.ms, dtype=torch.float64))
 
     def _module(self, point: Point) -> nn.Module:
         return fold_for_inference(self._rebuilding.network(self.family.networks[point.network]))
@@ -151,12 +113,14 @@ class Escalating:
             self.stages = networks[0]
         self.rule = family.rule
         self._cascade = rebuilding.placed(cascade(self.stages, self.rule, family.points[0].thresholds))
+        self._spent = list(itertools.accumulate(self.rule["costs_ms"]))
+        self._names = [network.name for network in family.networks]
+        if isinstance(self.stages, Exits):
+            self._names = [f"exit {number + 1}" for number in range(len(self.stages))]
 
     @property
     def children(self) -> Sequence[str]:
-        if isinstance(self.stages, Exits):
-            return [f"exit {number + 1}" for number in range(len(self.stages))]
-        return [network.name for network in self.family.networks]
+        return self._names
 
     def cascade(self, point: Point) -> Cascade:
         """With the point's thresholds, weights shared."""
@@ -164,9 +128,14 @@ class Escalating:
         return self._cascade.at(point.thresholds)
 
     def answer(self, inputs: Tensor, point: Point) -> Answered:
-        output, stage, ms = self.cascade(point).answer(inputs)
-        names = self.children
-        return Answered(output, [names[number] for number in stage.tolist()], ms.cpu())
+        output, stage, _ = self.cascade(point).answer(inputs)
+        return self.told(output, stage)
+
+    def told(self, output: Tensor, stage: Tensor) -> Answered:
+        """Of answers `[B, classes]` and which stage gave each, `[B]`, from whatever ran the stages."""
+        numbers = stage.tolist()
+        ms = torch.tensor([self._spent[number] for number in numbers], dtype=torch.float64)
+        return Answered(output, [self._names[number] for number in numbers], ms)
 
     def module(self, point: Point) -> nn.Module:
         return self.cascade(point)
@@ -176,8 +145,8 @@ class Escalating:
         return self.stages.child(number) if isinstance(self.stages, Exits) else self.stages[number]
 
 
-class Controlled:
-    """A controller that picks an architecture for each image; a point is another controller, or another request."""
+class _Deciding(ABC):
+    """What picks an architecture of one meta-graph for each image, in whatever way."""
 
     def __init__(self, family: Family, rebuilding: Rebuilding) -> None:
         self.family, self._rebuilding = family, rebuilding
@@ -185,38 +154,24 @@ class Controlled:
         file = rebuilding.folder.path / family.controller["table"]
         table = LatencyTable.load(file, space=self.space)
         self.cost = CodeCost(self.space, table, overhead=table.controller_ms or 0.0)
-        """Codes `[B, D]` → milliseconds an image `[B]`, controller included."""
+        """Codes `[B, D]` → milliseconds an image `[B]`, what deciding takes included."""
         self._loaded = lru_cache(None)(self._load)
-        self._whole = lru_cache(None)(self._rebuilt)
-        self.network = lru_cache(None)(self._at)
 
     @property
     def children(self) -> Sequence[str]:
         return []
 
+    @abstractmethod
+    def _load(self, number: int) -> tuple[MetaGraph, nn.Module]:
+        """A network of the family and what decides for it."""
+
+    def told(self, output: Tensor, codes: Tensor) -> Answered:
+        """Of answers `[B, classes]` and the architectures that gave them, `[B, D]`, from whatever ran them."""
+        return Answered(output, [_bits(code) for code in codes], self.cost(codes))
+
     def graph(self, point: Point) -> MetaGraph:
         """The meta-graph, batch norm not folded."""
         return self._loaded(point.network)[0]
-
-    def loaded(self, point: Point) -> tuple[MetaGraph, nn.Module]:
-        """The meta-graph, batch norm not folded, and the controller as it was trained: a conditioned one takes its
-        target as an input."""
-        return self._loaded(point.network)
-
-    def controller(self, point: Point) -> nn.Module:
-        """The plain controller, `[B, C, H, W]` → logits `[B, D]`; `archipel.instance.CodePolicy` reads them."""
-        controller = self._loaded(point.network)[1]
-        if isinstance(controller, ConditionedController):
-            assert point.asked_ms is not None
-            return self._rebuilding.placed(controller.at(point.asked_ms))
-        return controller
-
-    def answer(self, inputs: Tensor, point: Point) -> Answered:
-        output, codes = self.network(point).answer(inputs)
-        return Answered(output, [_bits(code) for code in codes], self.cost(codes))
-
-    def module(self, point: Point) -> nn.Module:
-        return self.network(point)
 
     def child(self, name: str, point: Point, /) -> nn.Module:
         return self.graph(point).extract(self.architecture(name)).eval()
@@ -233,6 +188,34 @@ class Controlled:
                 "predictions name what answered"
             )
         return self.space.decode(torch.tensor([bit == "1" for bit in name]))
+
+
+class Controlled(_Deciding):
+    """A controller that picks an architecture for each image; a point is another controller, or another request."""
+
+    def __init__(self, family: Family, rebuilding: Rebuilding) -> None:
+        super().__init__(family, rebuilding)
+        self._whole = lru_cache(None)(self._rebuilt)
+        self.network = lru_cache(None)(self._at)
+
+    def loaded(self, point: Point) -> tuple[MetaGraph, nn.Module]:
+        """The meta-graph, batch norm not folded, and the controller as it was trained: a conditioned one takes its
+        target as an input."""
+        return self._loaded(point.network)
+
+    def controller(self, point: Point) -> nn.Module:
+        """The plain controller, `[B, C, H, W]` → logits `[B, D]`; `archipel.instance.CodePolicy` reads them."""
+        controller = self._loaded(point.network)[1]
+        if isinstance(controller, ConditionedController):
+            assert point.asked_ms is not None
+            return self._rebuilding.placed(controller.at(point.asked_ms))
+        return controller
+
+    def answer(self, inputs: Tensor, point: Point) -> Answered:
+        return self.told(*self.network(point).answer(inputs))
+
+    def module(self, point: Point) -> nn.Module:
+        return self.network(point)
 
     def _at(self, point: Point) -> InstanceNetwork:
         whole = self._whole(point.network)
@@ -259,22 +242,58 @@ class Controlled:
         )
 
     def _load(self, number: int) -> tuple[MetaGraph, nn.Module]:
-        channels, size, _ = self._rebuilding.manifest.input_shape
-        kind, network = self.family.controller["kind"], self.family.networks[number]
-        body = make_controller(kind, self.space.width, channels=channels, size=size, seed=0)
-        conditioned = self.family.controller["conditioned"]
-        # The range is in the checkpoint.
-        controller = ConditionedController(body, Targets(1.0, 2.0)) if conditioned else body
-        graph = self._rebuilding.network(network, controller=controller)
+        network, known = self.family.networks[number], self.family.controller
+        controller: nn.Module
+        if known.get("network"):
+            controller = self._rebuilding.built(network_of(known["network"]))
+        else:
+            channels, size, _ = self._rebuilding.manifest.input_shape
+            body = make_controller(known["kind"], self.space.width, channels=channels, size=size, seed=0)
+            # The range is in the checkpoint.
+            controller = ConditionedController(body, Targets(1.0, 2.0)) if known["conditioned"] else body
+        graph = self._rebuilding.network(network, **{known.get("part", "controller"): controller})
         assert isinstance(graph, MetaGraph)
         return graph, controller
 
 
-FORMS: Mapping[str, type[Static] | type[Escalating] | type[Controlled]] = {
+class Gated(_Deciding):
+    """Gates that decide block by block, each from what reaches it, for what is more probable; a point is another
+    network with its gates."""
+
+    def __init__(self, family: Family, rebuilding: Rebuilding) -> None:
+        super().__init__(family, rebuilding)
+        self.network = lru_cache(None)(self._at)
+
+    def answer(self, inputs: Tensor, point: Point) -> Answered:
+        output, decisions = self.network(point).decided(inputs)
+        return self.told(output, decisions.codes())
+
+    def module(self, point: Point) -> nn.Module:
+        return self.network(point)
+
+    def _at(self, point: Point) -> GatedNetwork:
+        graph, gates = self._loaded(point.network)
+        assert isinstance(gates, BlockGates)
+        made = GatedNetwork(graph, gates)
+        self._rebuilding.placed(made)
+        return made
+
+    def _load(self, number: int) -> tuple[MetaGraph, nn.Module]:
+        network, known = self.family.networks[number], self.family.controller
+        shape = self._rebuilding.manifest.input_shape
+        bare = MetaGraph(self.space)
+        gates = BlockGates(bare, input_shape=shape, forced=known["always"], hidden=known["hidden"])
+        graph = self._rebuilding.network(network, gates=gates)
+        assert isinstance(graph, MetaGraph)
+        return graph, gates
+
+
+FORMS: Mapping[str, type[Static] | type[Escalating] | type[Controlled] | type[Gated]] = {
     "static": Static,
     "exits": Escalating,
     "cascade": Escalating,
     "controller": Controlled,
+    "gates": Gated,
 }
 
 

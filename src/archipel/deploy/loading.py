@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from archipel.deploy.forms import FORMS, Loaded, Rebuilding
+from archipel.deploy.forms import FORMS, Loaded
 from archipel.deploy.manifest import FILE, Family, Manifest, Point
 from archipel.deploy.model import Model
+from archipel.deploy.rebuilding import Rebuilding
 from archipel.errors import OptionError, did_you_mean
 from archipel.run.folder import RunFolder
 
@@ -26,7 +27,8 @@ def load(
         model.predict(images, target_latency=0.2).labels     # as accurate as 0.2 ms an image allow
 
     Args:
-        run: the folder that `archipel run` made.
+        run: the folder that `archipel run`, `archipel train`, or `archipel search` of a method with networks of its own
+            made.
         model: which of its families: `early_exit`, `instanas`, `mobilenet_v2`, `static_exit`, `static_child`,
             `child_cascade` …; with a point's name behind it, `early_exit-C` or `mobilenet_v2-0.5x`, that one where no
             latency is asked for. What the run reports first if not given: early exits, else InstaNAS, else a cascade.

@@ -13,14 +13,14 @@ from archipel.errors import RunError
 from archipel.run.folder import RunFolder
 from archipel.tasks.task import TaskSpec
 
-__all__ = ["FILE", "Family", "Form", "Manifest", "Network", "Point"]
+__all__ = ["FILE", "Family", "Form", "Manifest", "Network", "Point", "network_of"]
 
 FILE = "deploy.json"
 SCHEMA = 1
 
-Form = Literal["static", "exits", "cascade", "controller"]
-"""How a family answers an image: always the same network, the exits of one, networks in a row, or a controller that
-picks an architecture of a meta-graph."""
+Form = Literal["static", "exits", "cascade", "controller", "gates"]
+"""How a family answers an image: always the same network, the exits of one, networks in a row, a controller that picks
+an architecture of a meta-graph, or gates that decide on the way through it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Network:
     options: Mapping[str, Any]
     """Of the space's function."""
     weights: str
-    """Checkpoint of the run."""
+    """Checkpoint of the run, or its file of nothing but weights, `NAME.safetensors`."""
     name: str
     """Among the networks of its family."""
     part: str = "network"
@@ -52,7 +52,8 @@ class Point:
     name: str | None
     """`A`, `B` … or of a static network its own; None: another point along the same frontier."""
     ms: float
-    """Milliseconds of the mean image, as the run's latency table predicts for the run's device, all included."""
+    """Milliseconds of the mean image on the run's device, all included: as its latency table predicts, or measured
+    where the run has none."""
     accuracy: float | None = None
     """On validation images, where the run looked."""
     network: int = 0
@@ -78,8 +79,9 @@ class Family:
     rule: Mapping[str, Any] = field(default_factory=dict)
     """Of exits and cascades: `committee`, `gains`, `costs_ms`, `temperatures`."""
     controller: Mapping[str, Any] = field(default_factory=dict)
-    """Of controllers: `kind`, `conditioned`, `table` (the latency table's file), and `routing`: what batches cost, None
-    where the run did not measure that."""
+    """Of controllers and gates: `table` (the latency table's file). Of controllers: `kind`, or `network` where it is
+    built as a network is; `part` of the checkpoint; `conditioned`; and `routing`: what batches cost, None where the run
+    did not measure that. Of gates: `hidden` and `always`, as `archipel.instance.BlockGates` takes them."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,10 @@ class Manifest:
         """
         path = folder.path / FILE
         if not path.is_file():
+            command = f"archipel {folder.config.get('recipe', 'run')} --resume {folder.path}"
             raise RunError(
-                f"{folder.path} holds no {FILE}: its run has not ended (go on with 'archipel run --resume "
-                f"{folder.path}'), is of another kind, or was made by an earlier version"
+                f"{folder.path} holds no {FILE}: its run has not ended or was made by an earlier version (go on with "
+                f"'{command}'), or is of a kind that leaves no networks to use"
             )
         content = folder.read_json(FILE)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
@@ -144,8 +147,13 @@ class Manifest:
         )
 
 
+def network_of(content: Mapping[str, Any]) -> Network:
+    """From plain values."""
+    return Network(**{**content, "exits": tuple(content["exits"])})
+
+
 def _family(content: Mapping[str, Any]) -> Family:
-    networks = tuple(Network(**{**row, "exits": tuple(row["exits"])}) for row in content["networks"])
+    networks = tuple(map(network_of, content["networks"]))
     points = tuple(
         Point(**{**row, "thresholds": tuple(row["thresholds"]), "shares": tuple(row["shares"])})
         for row in content["points"]

@@ -11,16 +11,20 @@ from torch import nn
 from archipel.architecture import Architecture
 from archipel.cost.complexity import madds, parameters
 from archipel.cost.device import Device
+from archipel.deploy.manifest import Family, Network, Point
 from archipel.errors import RunError
+from archipel.nn.layout import channels_last
 from archipel.progress import SILENT, Progress
+from archipel.recipes.deployable import manifest_for, measured_ms
 from archipel.run.environment import environment
 from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation, evaluate, train
 from archipel.sharing.training import seed_of
 from archipel.space import Space
+from archipel.tasks.classification import Classification
 from archipel.tasks.task import Task
 
-__all__ = ["train_network", "trained_network"]
+__all__ = ["leave_manifest", "train_network", "trained_network"]
 
 _WEIGHTS = "weights.safetensors"
 
@@ -88,6 +92,26 @@ def train_network(
     }
     folder.write_json("metrics.json", result)
     return folder.mark_done("training", result)
+
+
+def leave_manifest(
+    folder: RunFolder, task: Classification, device: Device, space: Space, architecture: Architecture, named: str
+) -> None:
+    """Write `deploy.json`, by which `archipel.load` has a finished training's network answer. How long it takes is
+    measured here, once.
+
+    Args:
+        named: what `archipel.spaces.resolve` finds the space's function by.
+    """
+    timing = folder.stage_done("timing")
+    if timing is None:
+        network = channels_last(trained_network(folder, space, architecture), device.torch_device)
+        timing = folder.mark_done("timing", measured_ms({"ms": network}, task, device))
+    own = Network(named, space.options, _WEIGHTS, space.name, architecture=architecture.to_json())
+    family = Family(space.name, 0, "static", (own,), (Point(None, timing["ms"]),))
+    about = {"name": device.name, "threads": device.threads, "batch": 1}
+    title = folder.read_json("metrics.json")["title"]
+    manifest_for(task, title, about, [family]).write(folder)
 
 
 def trained_network(folder: RunFolder, space: Space, architecture: Architecture) -> nn.Module:

@@ -80,6 +80,7 @@ def run(
             stages.jobs(),
             total=stages.weight,
             contestants=stages.contestants,
+            deciding=stages.deciding(),
             curves=stages.curves,
             presets=PRESETS,
             seeds=seeds,

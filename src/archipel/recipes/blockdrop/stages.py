@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from archipel.architecture import Architecture
 from archipel.cost import LatencyTable
+from archipel.deploy.manifest import Network
 from archipel.instance.controller import make_controller
 from archipel.instance.dropping import DropTraining, block_use, latency_use
 from archipel.instance.network import InstanceNetwork
@@ -18,6 +20,7 @@ from archipel.instance.search import mode_codes
 from archipel.metagraph import MetaGraph
 from archipel.progress import SILENT, Progress
 from archipel.recipes.skipping.controls import full_network, random_policy, static_child
+from archipel.recipes.skipping.deployed import Deciding
 from archipel.recipes.skipping.judging import Contestant, controls_of
 from archipel.recipes.skipping.outcome import curve
 from archipel.recipes.skipping.study import Study, final_name, stage_name
@@ -30,14 +33,21 @@ __all__ = ["METHOD", "Stages", "new_policy"]
 METHOD = "blockdrop"
 
 
+def _policy_resnet(study: Study) -> tuple[Space, Architecture]:
+    """The published policy network: the ResNet of one block a stage, all of them on."""
+    channels, _, _ = study.task.spec.input_shape
+    space = Space(resnet_flat, blocks=1, classes=study.space.width, channels=channels)
+    return space, space.canonical({choice.name: choice.options for choice in space.choices})
+
+
 def new_policy(study: Study, seed: int) -> nn.Module:
-    """A fresh policy network: images → logits `[B, D]`. The published one is the ResNet of one block a stage."""
+    """A fresh policy network: images → logits `[B, D]`."""
     channels, size, _ = study.task.spec.input_shape
     own = study.seed_of("policy", seed)
     if study.settings.policy.kind == "resnet":
         torch.manual_seed(own)
-        space = Space(resnet_flat, blocks=1, classes=study.space.width, channels=channels)
-        made = space.build({choice.name: choice.options for choice in space.choices})
+        space, architecture = _policy_resnet(study)
+        made = space.build(architecture)
     else:
         made = make_controller("light", study.space.width, channels=channels, size=size, seed=own)
     policy: nn.Module = study.on_device(made)
@@ -193,6 +203,20 @@ class Stages:
             if self.controlled:
                 found += controls_of(study, seed, names, study.cost(self.table, decided=False))
         return found
+
+    def deciding(self) -> Deciding:
+        study = self.study
+        network = None
+        if study.settings.policy.kind == "resnet":
+            space, architecture = _policy_resnet(study)
+            network = asdict(Network("resnet_flat", space.options, "", "policy", architecture=architecture.to_json()))
+        values = {"kind": "light", "network": network, "part": "policy", "conditioned": False}
+
+        def accuracy(name: str, seed: int) -> float | None:
+            rows = study.done(stage_name("joint", name, seed))["rows"]
+            return rows[-1]["val_accuracy"] if rows else None
+
+        return Deciding("controller", values, accuracy)
 
     def curves(self) -> dict[str, Any]:
         """Of the whole network; and of each variant, the curriculum and the joint training behind it."""

@@ -14,6 +14,7 @@ from archipel.instance.gated_training import GatedTraining
 from archipel.metagraph import MetaGraph
 from archipel.progress import Progress
 from archipel.recipes.skipping.controls import full_network, random_policy, static_child
+from archipel.recipes.skipping.deployed import Deciding
 from archipel.recipes.skipping.judging import Contestant, controls_of
 from archipel.recipes.skipping.outcome import curve
 from archipel.recipes.skipping.study import Study, final_name, stage_name
@@ -133,6 +134,15 @@ class Stages:
             if self.controlled:
                 found += controls_of(study, seed, names, study.cost(self.table, decided=False))
         return found
+
+    def deciding(self) -> Deciding:
+        gating = self.study.settings.gating
+
+        def accuracy(name: str, seed: int) -> float | None:
+            rows = self.study.done(stage_name("gates", name, seed))["rows"]
+            return rows[-1]["val_accuracy"] if rows else None
+
+        return Deciding("gates", {"always": list(gating.always), "hidden": gating.hidden}, accuracy)
 
     def curves(self) -> dict[str, Any]:
         """Of each variant's training."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from archipel.deploy.manifest import Family, Form, Manifest, Network, Point
 from archipel.instance.batch_cost import BatchCost
+from archipel.recipes.deployable import manifest_for
 from archipel.recipes.instanas.cascade import MADE_OF
 from archipel.recipes.instanas.controls import mobilenet_space, upper_stage
 from archipel.recipes.instanas.exits import KIND, STATIC, chain_of, exits_space
@@ -42,22 +43,13 @@ def manifest_of(
         device: as in `result.json`.
         routing: what batches cost, where the run measured that.
     """
-    task, kinds = study.task, {(one.kind, one.seed) for one in everyone}
+    kinds = {(one.kind, one.seed) for one in everyone}
     making = _Making(study, everyone, rows, routing)
     families = [
         getattr(making, _MAKERS.get(kind, "static"))(kind, seed)
         for kind, seed in sorted((k for k in kinds if k[0] in ORDER), key=lambda k: (ORDER.index(k[0]), k[1]))
     ]
-    return Manifest(
-        title=title,
-        task=task.spec.name,
-        input_shape=task.spec.input_shape,
-        classes=task.spec.classes,
-        mean=tuple(task.mean.tolist()),
-        std=tuple(task.std.tolist()),
-        device=device,
-        families=tuple(families),
-    )
+    return manifest_for(study.task, title, device, families)
 
 
 _MAKERS = {KIND: "early_exits", "instanas": "controllers", **dict.fromkeys(MADE_OF, "cascade")}

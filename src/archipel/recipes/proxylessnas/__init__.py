@@ -17,6 +17,7 @@ from archipel.cost import Device, LatencyTable
 from archipel.errors import OptionError
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
+from archipel.recipes.proxylessnas.deployed import manifest_of
 from archipel.recipes.proxylessnas.judging import contestants, test, time_all
 from archipel.recipes.proxylessnas.outcome import result_of
 from archipel.recipes.proxylessnas.plan import Plan
@@ -149,6 +150,7 @@ def run(
     preset = next((name for name, known in PRESETS.items() if known == settings), "own settings")
     result = result_of(study, aims, everyone, tested, timed, preset, seeds=seeds, seconds=time.monotonic() - begin)
     folder.write_json("result.json", result)
+    manifest_of(study, aims, everyone, timed, result).write(folder)
     content: dict[str, Any] = folder.read_json("result.json")
     return content
 

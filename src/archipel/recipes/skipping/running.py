@@ -8,6 +8,7 @@ from typing import Any
 
 from archipel.cost import LatencyTable
 from archipel.recipes.instances import write_architectures, write_instances
+from archipel.recipes.skipping.deployed import Deciding, manifest_of
 from archipel.recipes.skipping.judging import Contestant, forget_details, test, time_all
 from archipel.recipes.skipping.outcome import result_of
 from archipel.recipes.skipping.study import Study
@@ -24,6 +25,7 @@ def conclude(
     *,
     total: float,
     contestants: Callable[[], list[Contestant]],
+    deciding: Deciding,
     curves: Callable[[], Mapping[str, Any]],
     presets: Mapping[str, Any],
     seeds: int,
@@ -34,6 +36,7 @@ def conclude(
     Args:
         total: weight of all jobs, those not yet opened included.
         contestants: every finished network; asked when the jobs are done.
+        deciding: how the method's own are rebuilt.
         curves: how the trainings went.
         begin: `time.monotonic()` of the run's beginning.
     """
@@ -59,5 +62,7 @@ def conclude(
     seconds = time.monotonic() - begin
     result = result_of(study, table, title, rows, curves(), preset, seeds=seeds, seconds=seconds)
     study.folder.write_json("result.json", result)
+    left = manifest_of(study, everyone, scores, deciding, title=result["title"], device=result["device"])
+    left.write(study.folder)
     content: dict[str, Any] = study.folder.read_json("result.json")
     return content
