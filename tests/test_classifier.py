@@ -75,6 +75,43 @@ class TestFitted:
             clone(fitted).predict(X[:2])
 
 
+class Asked(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted", "pixels"),
+    [
+        ((20, 16), (1, 4, 4), 16),
+        ((20, 4, 4), (1, 4, 4), 16),
+        ((20, 3, 9), (1, 3, 3), 27),
+        ((20, 9, 8, 1), (1, 8, 8), 72),
+        ((20, 1, 8, 8), (1, 8, 8), 64),
+        ((20, 8, 8, 3), (3, 8, 8), None),
+        ((20, 3, 8, 8), (3, 8, 8), None),
+        ((20, 8, 8, 4), (3, 8, 8), None),
+    ],
+)
+def test_pictures_of_every_layout(
+    shape: tuple[int, ...], wanted: tuple[int, ...], pixels: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def asked(_: ArchipelClassifier, task: Any) -> None:
+        seen.append(task)
+        raise Asked
+
+    monkeypatch.setattr(ArchipelClassifier, "_run", asked)
+    classifier, labels = ArchipelClassifier(), np.array(["left", "right"] * 10)
+    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    with pytest.raises(Asked):
+        classifier.fit(pictures, labels)
+    (task,) = seen
+    assert task.spec.input_shape == wanted
+    assert task.spec.classes == ("left", "right")
+    assert getattr(classifier, "n_features_in_", None) == pixels
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("images", "labels", "said"),
@@ -84,6 +121,9 @@ class TestMistakes:
             (X[:50], np.linspace(0, 1, 50), "Unknown label type"),
             (-X[:50], Y[:50], "from 0 to 1"),
             (X[:50], np.zeros(50, int), r"y holds only one class \(0\)"),
+            (np.full_like(X[:50], np.nan), Y[:50], "from 0 to 1, and the images hold nan"),
+            (X[:50].reshape(50, 2, 2, 4, 4), Y[:50], r"shape \[50, 2, 2, 4, 4\]"),
+            (X[:50, 0], Y[:50], r"shape \[50\]"),
         ],
     )
     def test_what_cannot_be_learnt_from(self, images: np.ndarray, labels: np.ndarray, said: str) -> None:

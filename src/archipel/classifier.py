@@ -57,7 +57,7 @@ class ArchipelClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: the labels.
         run_: the run folder.
-        n_features_in_: of flattened images, how many pixels.
+        n_features_in_: of grey images, how many pixels each has.
     """
 
     def __init__(
@@ -102,10 +102,11 @@ class ArchipelClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise DataError(f"y holds only one class ({self.classes_[0]}); classification needs two")
         self.top_ = float(images.max()) if images.dtype.kind == "f" and images.size and images.max() > 1 else 1.0
-        if images.ndim == 2:
-            self.n_features_in_ = images.shape[1]
         pictures = self._pictures(images)
         task = self._task(pictures, torch.from_numpy(positions.astype(np.int64)))
+        self.__dict__.pop("n_features_in_", None)
+        if pictures.shape[-1] == 1:
+            self.n_features_in_ = int(np.prod(pictures.shape[1:]))
         for name in ("_temporary", "_loaded"):
             self.__dict__.pop(name, None)
         if self.out is None:
@@ -131,10 +132,9 @@ class ArchipelClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "run_")
         images = _array(X)
         known = getattr(self, "n_features_in_", None)
-        if images.ndim == 2 and known is not None and images.shape[1] != known:
-            raise DataError(
-                f"X has {images.shape[1]} features, but ArchipelClassifier is expecting {known} features as input"
-            )
+        if images.ndim == 2 and images.shape[1] != known:
+            wanted = "pictures in colour, [N, H, W, 3]" if known is None else f"{known} features as input"
+            raise DataError(f"X has {images.shape[1]} features, but ArchipelClassifier is expecting {wanted}")
         return self._model().predict(self._pictures(images), self.target_latency)
 
     def _model(self) -> Model:
@@ -146,21 +146,28 @@ class ArchipelClassifier(ClassifierMixin, BaseEstimator):
         return found
 
     def _pictures(self, images: np.ndarray) -> np.ndarray:
-        """Images of a layout and range that `Inputs` knows."""
+        """Images of a layout and range that `Inputs` knows; grey ones `[N, H, W, 1]`."""
         if images.dtype.kind == "f" and self.top_ != 1.0:
             images = (images / self.top_).clip(0.0, 1.0)
+        if images.ndim == 3:
+            return images[..., None]
+        if images.ndim == 4 and images.shape[1] == 1:
+            return images.transpose(0, 2, 3, 1)
         if images.ndim != 2:
             return images
         side = round(images.shape[1] ** 0.5)
         if side * side != images.shape[1]:
             raise DataError(f"X has {images.shape[1]} features, which are no square picture; give [N, H, W]")
-        return images.reshape(-1, side, side)
+        return images.reshape(-1, side, side, 1)
 
     def _task(self, pictures: np.ndarray, labels: torch.Tensor) -> Classification:
-        grey = pictures.ndim == 3 or 1 in (pictures.shape[1], pictures.shape[3])
-        channels_first = pictures.ndim == 4 and pictures.shape[1] in (1, 3, 4)
+        if pictures.ndim != 4:
+            raise DataError(
+                f"X has the shape {list(pictures.shape)}; give images, [N, H, W] or [N, H, W, C], or [N, H²]"
+            )
+        channels_first = pictures.shape[1] in (3, 4) and pictures.shape[3] not in (1, 3, 4)
         height, width = pictures.shape[2:] if channels_first else pictures.shape[1:3]
-        channels, side = 1 if grey else 3, self.size or min(height, width)
+        channels, side = 1 if pictures.shape[3] == 1 else 3, self.size or min(height, width)
         pixels = Inputs(channels, side, (0.0,) * channels, (1.0,) * channels).pixels(pictures)
         augmentation: list[Augmentation] = [Shift(max(1, side // 8))]
         if self.flip:
