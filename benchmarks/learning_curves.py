@@ -1,16 +1,18 @@
 """What the first epochs say about the last, and what stopping saves: on published curves and in a search that trains.
 
     python benchmarks/learning_curves.py curves --data DIR [--seeds 5] [--set metaqnn_cifar10 …] [--method svr …]
-    python benchmarks/learning_curves.py search [--strategy random …] [--seeds 5] [--trials 40] [--epochs 20]
+    python benchmarks/learning_curves.py rules --data DIR [--seeds 40] [--set metaqnn_cifar10 …] [--rule curves …]
+    python benchmarks/learning_curves.py search --kept FILE [--strategy random …] [--seeds 5] [--trials 40] [--rule …]
 
 `curves`: of the trainings that Baker et al. published (arXiv 1705.10823), R² of each regressor that was fitted on 100
-of them and asked about the others after 10, 25 and 50 % of their epochs, three at least, and of the last score seen;
-then the stop rule, with the first of the methods, over those others in random order: the share of their epochs that it
-saves, how often the best of all is among those that were trained to their end, and by how much it is missed; beside
-it, as a control, giving up after 25 % what is below the median of the 100 there.
-`search`: strategies on 400 digits with cells of NAS-Bench-201, every network trained, with and without the stop rule,
-which begins with ten whole trainings: epochs, and the best validation accuracy and the test accuracy of that network.
-Means over seeds with 95 % t-intervals.
+of them and asked about the others after 10, 25 and 50 % of their epochs, three at least, and of the last score seen.
+`rules`: searches of 40 of those trainings, in random order, of which each rule gives up what it will: the share of
+their epochs that it saves, how often the best of the 40 is trained to its end, and by how much it is missed.
+`search`: strategies on digits with cells of NAS-Bench-201, trained as `archipel search trials` trains them, under each
+rule and under none: epochs saved, the best validation accuracy, and the test accuracy of that network, by seed. What a
+network comes to depends on itself and the seed alone, so each is trained once, kept in FILE, and read epoch by epoch.
+`curves` is the default, `sure` and `bold` are the same at 95 and 80 % confidence, `paper` is the paper's rule: ν-SVR,
+asked once, after ten whole trainings. Means over seeds with 95 % t-intervals.
 """
 
 from __future__ import annotations
@@ -18,18 +20,25 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from torch import nn
 
-from archipel.evaluators import CurveStopping, SequentialRegression, Stopping, Trained
-from archipel.evaluators.learning_curves import Method
+from archipel.architecture import Architecture
+from archipel.cost import madds, parameters
+from archipel.evaluators import Curve, Metrics, Objective, Stopping, rule
+from archipel.evaluators.learning_curves import Method, regression
 from archipel.recipes.result import figure
+from archipel.recipes.trials.settings import PRESETS
 from archipel.sharing.evaluation import evaluate
-from archipel.sharing.training import Optimisation, seed_of, train
+from archipel.sharing.training import seed_of, train
 from archipel.spaces import nasbench201
 from archipel.strategies import strategy
 from archipel.tasks import load
@@ -68,98 +77,162 @@ def curves(folder: Path, names: Sequence[str], methods: Sequence[Method], seeds:
         seen = [max(3, round(share * epochs)) for share in SHARES]
         print(f"{name}: {len(whole)} trainings of {epochs} epochs; R² after {', '.join(map(str, seen))}")
         found: dict[str, list[list[float]]] = {method: [] for method in (*methods, "last score seen")}
-        stopped, halved = [], []
         for seed in range(seeds):
             rows = np.random.default_rng(seed).permutation(len(whole))
             fitted, rest = rows[:TRAINED], rows[TRAINED:]
             for method in methods:
-                own = SequentialRegression(method, seed=seed)
+                own = regression(method, seed=seed)
                 own.fit(features[fitted], whole[fitted])
                 asked = [own.predict(features[rest], whole[rest, :t]) for t in seen]
                 found[method].append([explained(one, whole[rest, -1]) for one in asked])
             found["last score seen"].append([explained(whole[rest, t - 1], whole[rest, -1]) for t in seen])
-            stopped.append(given_up(features, whole, fitted, rest, methods[0], seed))
-            below = whole[rest, seen[1] - 1] < np.median(whole[fitted, seen[1] - 1])
-            halved.append(outcome(whole, fitted, rest, np.where(below, seen[1], epochs)))
         for method, each in found.items():
             print(f"  {method:<18}" + "".join(f"{said(list(column)):>20}" for column in zip(*each)), flush=True)
-        for rule, each in ((f"stopping by {methods[0]}", stopped), ("below the median", halved)):
-            saved, best, short = (list(column) for column in zip(*each))
-            print(f"  {rule} saves {said(saved)} of the epochs; the best is trained to its end in ", end="")
-            print(f"{np.mean(best):.0%} of the seeds, and missed by {said(short)}", flush=True)
 
 
-def given_up(
-    features: np.ndarray, whole: np.ndarray, fitted: np.ndarray, rest: np.ndarray, method: Method, seed: int
-) -> tuple[float, bool, float]:
-    """Share of epochs saved, whether the best was trained to its end, and what the best that was falls short by."""
-    own, epochs, ended = CurveStopping(Stopping(curves=TRAINED, method=method), seed=seed), whole.shape[1], []
-    for row in fitted:
-        own.learn(features[row], whole[row])
-    for row in rest:
-        asked = range(1, epochs, max(1, epochs // 20))  # as often as the shortest are
-        stops = (t for t in asked if own.given_up(features[row], whole[row, :t], epochs) is not None)
-        ended.append(next(stops, epochs))
-        if ended[-1] == epochs:
-            own.learn(features[row], whole[row])
-    return outcome(whole, fitted, rest, np.array(ended))
+RULES = {
+    "curves": Stopping(),
+    "sure": Stopping(confidence=0.95),
+    "bold": Stopping(confidence=0.8),
+    "paper": Stopping(method="svr", confidence=0.95, curves=10, patience=1),
+    "median": Stopping(rule="median"),
+    "halving": Stopping(rule="halving"),
+    "hyperband": Stopping(rule="hyperband"),
+}
 
 
-def outcome(whole: np.ndarray, fitted: np.ndarray, rest: np.ndarray, ended: np.ndarray) -> tuple[float, bool, float]:
-    """Share of epochs saved where those of `rest` end after `ended`, whether the best of all ran to its end, and by how
-    much it is missed."""
+def thinned(whole: np.ndarray, most: int = 25) -> np.ndarray:
+    """Curves of `[N, T]` with at most so many epochs, the last among them: a rule is asked so often."""
     epochs = whole.shape[1]
-    best = float(whole[[*fitted, *rest[ended == epochs]], -1].max())
-    missed = float(whole[:, -1].max()) - best
-    return 1 - float(ended.sum()) / (len(rest) * epochs), missed <= 0.0, missed
+    return whole if epochs <= most else whole[:, np.linspace(0, epochs - 1, most + 1).round().astype(int)[1:]]
 
 
-def trained(specs: Sequence[str], seeds: int, trials: int, epochs: int) -> None:
+def watched(stopping: Stopping, curves: Sequence[Curve], epochs: int) -> list[int]:
+    """After how many epochs each training ends that a rule watches, one after another."""
+    own, past = rule(stopping), list[Curve]()
+    assert own is not None
+    for curve in curves:
+        parts = (Curve(curve.features, curve.scores[:t]) for t in range(1, epochs))
+        past.append(next((part for part in parts if own.given_up(past, part, epochs) is not None), curve))
+    return [len(curve.scores) for curve in past]
+
+
+def rules(folder: Path, names: Sequence[str], specs: Sequence[str], seeds: int, trials: int) -> None:
+    for name in names:
+        features, whole = published(folder, name)
+        whole = thinned(whole)
+        epochs = whole.shape[1]
+        print(f"{name}: saved, best of {trials} kept, missed by; {seeds} seeds")
+        for spec in specs:
+            found = []
+            for seed in range(seeds):
+                rows = np.random.default_rng(seed).permutation(len(whole))[:trials]
+                curves = [Curve(tuple(features[row]), tuple(whole[row])) for row in rows]
+                ended = np.array(watched(RULES[spec], curves, epochs))
+                missed = float(whole[rows, -1].max() - whole[rows[ended == epochs], -1].max())
+                found.append((1 - ended.mean() / epochs, missed <= 0.0, missed))
+            saved, kept, missed_by = zip(*found)
+            print(f"  {spec:<10}{said(saved):>18}{np.mean(kept):>8.0%}{said(missed_by):>18}", flush=True)
+
+
+class Kept:
+    """Trains every network once, to its end, and is asked about it under any rule: `archipel.evaluators.Trained`, read
+    from a file."""
+
+    def __init__(self, file: Path, epochs: int) -> None:
+        preset = PRESETS["digits"]
+        self.task = load("digits")
+        self.space = self.task.space(nasbench201, cells=preset.network.cells, width=preset.network.width)
+        self.options = replace(preset.training, epochs=epochs)
+        self.objectives = (Objective("valid_accuracy"),)
+        self.file = file
+        rows = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        self.rows = {(row["seed"], row["key"]): row for row in rows}
+        self.begin(0, None)
+
+    def begin(self, seed: int, stopping: Stopping | None) -> None:
+        """A new search."""
+        self.seed, self.past = seed, list[Curve]()
+        self.rule = None if stopping is None else rule(stopping)
+
+    def row(self, architecture: Architecture) -> dict[str, Any]:
+        known = self.rows.get((self.seed, architecture.key))
+        if known is None:
+            network, costs = self._built(architecture)
+            history = train(
+                network, self.task, self.options, title=f"training {architecture.key}",
+                seed=seed_of(self.seed, "training", architecture.key),
+                validate=lambda _: {"score": 100 * evaluate(network, self.task, "val").score},
+            )  # fmt: skip
+            test = 100 * evaluate(network, self.task, "test").score
+            curve, losses = ([row[name] for row in history] for name in ("score", "loss"))
+            known = {"seed": self.seed, "key": architecture.key, **costs, "curve": curve, "loss": losses, "test": test}
+            self.rows[self.seed, architecture.key] = known
+            with self.file.open("a") as file:
+                file.write(json.dumps(known) + "\n")
+        return known
+
+    def _built(self, architecture: Architecture) -> tuple[nn.Module, dict[str, float]]:
+        torch.manual_seed(seed_of(self.seed, "weights", architecture.key))
+        network = self.space.build(architecture)
+        shape = self.task.spec.input_shape
+        return network, {"madds": float(madds(network, shape)), "parameters": float(parameters(network))}
+
+    def __call__(self, architecture: Architecture, /) -> Metrics:
+        row, epochs = self.row(architecture), self.options.epochs
+        features = tuple(math.log10(1 + row[name]) for name in ("madds", "parameters"))
+        score, ended = row["curve"][-1], epochs
+        for t in range(1, epochs):
+            now = Curve(features, tuple(row["curve"][:t]), tuple(row["loss"][:t]))
+            if self.rule is not None and (told := self.rule.given_up(self.past, now, epochs)) is not None:
+                score, ended = told, t
+                break
+        self.past.append(Curve(features, tuple(row["curve"][:ended]), tuple(row["loss"][:ended])))
+        return {"valid_accuracy": score, "epochs": ended, "test": row["test"]}
+
+
+def trained(file: Path, specs: Sequence[str], names: Sequence[str], seeds: int, trials: int, epochs: int) -> None:
+    evaluator = Kept(file, epochs)
     for spec in specs:
-        rows: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
+        rows: dict[str, list[tuple[float, float, float]]] = {"none": [], **{name: [] for name in names}}
         for seed in range(seeds):
-            for stops in rows:
-                task = load("digits", images=400)
-                space = task.space(nasbench201, cells=1, width=0.5)
-                options = Optimisation(epochs=epochs, batch=40, lr=0.1)
-                evaluator = Trained(space, task, options, seed=seed, stopping=Stopping() if stops else None)
-                went = search(strategy(spec, space, seed=seed), evaluator, Budget(trials=trials))
+            for name, each in rows.items():
+                evaluator.begin(seed, RULES.get(name))
+                went = search(strategy(spec, evaluator.space, seed=seed), evaluator, Budget(trials=trials))
                 figures = [step.trial.metrics or {} for step in went.steps]
-                best = max(range(len(figures)), key=lambda i: figures[i]["valid_accuracy"])
-                architecture = went.steps[best].trial.architecture
-                torch.manual_seed(seed_of(seed, "weights", architecture.key))
-                network = space.build(architecture)
-                title = f"training {architecture.key}"
-                train(network, task, options, title=title, seed=seed_of(seed, "training", architecture.key))
-                test = 100 * evaluate(network, task, "test").score
-                spent = sum(row["epochs"] for row in figures)
-                rows[stops].append((spent, figures[best]["valid_accuracy"], test))
-        print(f"{spec}, {trials} trials of {epochs} epochs, {seeds} seeds: epochs, best validation, its test accuracy")
-        for stops, each in rows.items():
-            text = "".join(f"{said(list(column)):>20}" for column in zip(*each))
-            print(f"  {'stopping' if stops else 'to the end':<12}{text}", flush=True)
-        pairs = list(zip(rows[True], rows[False]))
-        print(f"  saved {said([1 - s[0] / w[0] for s, w in pairs])}", end="; ")
-        print(f"difference in validation {said([s[1] - w[1] for s, w in pairs])}", end="; ")
-        print(f"in test {said([s[2] - w[2] for s, w in pairs])}", flush=True)
+                best = max((one for one in figures if one["epochs"] == epochs), key=lambda one: one["valid_accuracy"])
+                spent = sum(one["epochs"] for one in figures) / (epochs * len(figures))
+                each.append((1 - spent, best["valid_accuracy"], best["test"]))
+        print(f"{spec}, {trials} trials of {epochs} epochs, {seeds} seeds: saved; best validation; its test accuracy")
+        for name, each in rows.items():
+            text = "".join(f"{said(column):>18}" for column in zip(*each))
+            pairs = list(zip(each, rows["none"]))
+            same = np.mean([one[1] == whole[1] for one, whole in pairs])
+            less = [said([one[i] - whole[i] for one, whole in pairs]) for i in (1, 2)]
+            told = "" if name == "none" else f"; best kept {same:.0%}, validation {less[0]}, test {less[1]}"
+            print(f"  {name:<10}{text}{told}", flush=True)
 
 
 def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("curves", "search"))
+    parser.add_argument("what", choices=("curves", "rules", "search"))
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--kept", type=Path, default=Path("curves.jsonl"))
     parser.add_argument("--set", nargs="+", default=list(SETS))
     parser.add_argument("--method", nargs="+", choices=get_args(Method), default=list(get_args(Method)))
-    parser.add_argument("--strategy", nargs="+", default=["random", "regularised_evolution"])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rule", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--strategy", nargs="+", default=["random", "regularised_evolution,population=10"])
+    parser.add_argument("--seeds", type=int)
     parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=12)
     given = parser.parse_args()
     if given.what == "curves":
-        curves(given.data, given.set, given.method, given.seeds)
+        curves(given.data, given.set, given.method, given.seeds or 5)
+    elif given.what == "rules":
+        rules(given.data, given.set, given.rule, given.seeds or 40, given.trials)
     else:
-        trained(given.strategy, given.seeds, given.trials, given.epochs)
+        trained(given.kept, given.strategy, given.rule, given.seeds or 5, given.trials, given.epochs)
 
 
 if __name__ == "__main__":

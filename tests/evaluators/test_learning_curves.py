@@ -1,4 +1,4 @@
-"""Learning curves: against published ones, nothing leaks from later epochs, and what stopping saves."""
+"""Learning curves: against published ones, nothing leaks from later epochs, probabilities hold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 
 from archipel.errors import OptionError
-from archipel.evaluators import CurveStopping, SequentialRegression, Stopping, Trained
+from archipel.evaluators import LatestScores, SequentialRegression
 from archipel.evaluators.learning_curves import _design
-from archipel.sharing.training import Optimisation
-from archipel.spaces import nasbench_macro
-from archipel.tasks import load
 
 
 def published(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -86,72 +83,54 @@ def test_what_a_regressor_sees() -> None:
     np.testing.assert_array_equal(*found)
 
 
-class TestStopping:
-    def stopping(self, **settings) -> CurveStopping:
-        own = CurveStopping(Stopping(method="least_squares", **settings))
-        for feature, curve in zip(*growing(20)):
-            own.learn(feature, curve)
-        return own
+class TestFewCurves:
+    """A line through the last score and its gain, with what few curves leave open."""
 
-    def test_rule(self) -> None:
-        """Φ((best − ŷ) / σ) ≥ Δ, to the digit."""
-        own = self.stopping(curves=10)
-        best = max(curve[-1] for curve in own.curves)
-        features, curves = growing(60, seed=1)
-        outcomes = set()
-        for feature, curve in zip(features, curves):
-            end = float(own._model.predict(feature[None], curve[None, :4])[0]) if own._fitted else None
-            said = own.given_up(feature, curve[:4], 12)
-            if end is not None:
-                sure = 0.5 * (1 + math.erf((best - end) / own._model.spread(4) / math.sqrt(2)))
-                assert said == (end if sure >= 0.95 else None)
-                outcomes.add(said is None)
-        assert outcomes == {True, False}
+    def test_exact_lines(self) -> None:
+        """What lies on a line is predicted, but for what the ridge takes."""
+        rng = np.random.default_rng(0)
+        curves = rng.uniform(20, 60, (200, 1)) + rng.uniform(0, 5, (200, 1)) * np.arange(8)
+        own = LatestScores()
+        own.fit(np.zeros((150, 1)), curves[:150])
+        found = own.predict(np.zeros((50, 1)), curves[150:, :4])
+        assert explained(found, curves[150:, -1]) > 0.999
 
-    def test_when_it_is_asked_too_early_or_too_late(self) -> None:
-        (feature,), (curve,) = growing(1, seed=2)
-        hopeless = curve * 0.01
-        own = self.stopping(curves=10, observe=0.25)
-        assert [own.given_up(feature, hopeless[:t], 12) is None for t in (1, 2, 3, 11, 12)] == [
-            True, True, False, False, True,
-        ]  # fmt: skip
-        assert self.stopping(curves=21).given_up(feature, hopeless[:6], 12) is None
+    def test_losses_say_more(self) -> None:
+        """Where the loss tells the end and the score so far does not."""
+        rng = np.random.default_rng(1)
+        ends = rng.uniform(60, 95, 60)
+        curves = rng.normal(30, 8, (60, 8))
+        curves[:, -1] = ends
+        losses = np.exp(-ends[:, None] / 20) * np.exp(-np.arange(8) / 8)
+        told = []
+        for known in (None, losses):
+            own = LatestScores()
+            own.fit(np.zeros((10, 1)), curves[:10], None if known is None else known[:10])
+            asked = np.zeros((50, 1)), curves[10:, :4], None if known is None else known[10:, :4]
+            told.append(explained(own.predict(*asked), curves[10:, -1]))
+        assert told[0] < 0.5 < 0.99 < told[1]
 
-    def test_it_saves_epochs_and_keeps_the_best(self) -> None:
-        own, spent, kept = CurveStopping(Stopping(method="least_squares")), 0, []
-        features, curves = growing(100, seed=3)
-        for feature, curve in zip(features, curves):
-            ended = next((t for t in range(1, 12) if own.given_up(feature, curve[:t], 12) is not None), 12)
-            spent += ended
-            if ended == 12:
-                own.learn(feature, curve)
-                kept.append(curve[-1])
-        assert max(kept) == curves[:, -1].max()
-        assert spent < 0.6 * 1200
+    def test_probabilities_hold(self) -> None:
+        """Of six curves, too: so often as is said, the end is below."""
+        below = []
+        for seed in range(300):
+            features, curves = growing(7, seed=seed)
+            own = LatestScores()
+            own.fit(features[:6], curves[:6])
+            below.append(own.below(features[6:], curves[6:, :4], curves[6, -1])[0])
+        share = np.mean(np.array(below) >= 0.95)  # P(end < its own end) is uniform: 5 % are above 0.95
+        assert abs(share - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 300)
 
-    def test_trainings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One that is given up ends there, scores what was predicted and teaches nothing; others are as without."""
-        task = load("digits", images=120, test_images=40)
-        space = task.space(nasbench_macro, width=0.25)
-        options = Optimisation(epochs=3, lr=0.02)
-        patient = Trained(space, task, options, stopping=Stopping())
-        whole = patient(space.unrank(3))
-        assert whole["epochs"] == 3
-        assert whole["valid_accuracy"] == Trained(space, task, options)(space.unrank(3))["valid_accuracy"]
-        assert patient.stopping is not None
-        ((taught,), (curve,)) = patient.stopping.features, patient.stopping.curves
-        assert taught == [math.log10(1 + whole[name]) for name in ("madds", "parameters")]
-        assert len(curve) == 3
-        assert curve[-1] == whole["valid_accuracy"]
-
-        def after_two(features, seen, epochs) -> float | None:
-            assert (len(features), epochs) == (2, 3)
-            return 12.5 if len(seen) == 2 else None
-
-        monkeypatch.setattr(patient.stopping, "given_up", after_two)
-        stopped = patient(space.unrank(4))
-        assert (stopped["epochs"], stopped["valid_accuracy"]) == (2, 12.5)
-        assert len(patient.stopping.curves) == 1
+    def test_fewer_curves_say_less(self) -> None:
+        features, curves = growing(200, seed=5)
+        asked = features[:1], curves[:1, :4]
+        least = []
+        for n in (6, 150):
+            own = LatestScores()
+            own.fit(features[1 : n + 1], curves[1 : n + 1])
+            end = own.predict(*asked)[0]
+            least.append(float(own.below(*asked, end + 15)[0]))
+        assert least[0] < least[1]
 
 
 def test_mistakes() -> None:
@@ -159,8 +138,3 @@ def test_mistakes() -> None:
         SequentialRegression("rbm")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="5 curves and 5 rows of features are given; give at least 6"):
         SequentialRegression().fit(np.zeros((5, 1)), np.zeros((5, 4)))
-    for settings, said in (
-        ({"confidence": 0.2}, "confidence is 0.2"), ({"curves": 3}, "curves is 3"), ({"observe": 0.0}, "observe is 0"),
-    ):  # fmt: skip
-        with pytest.raises(OptionError, match=said):
-            Stopping(**settings)

@@ -64,5 +64,5 @@ def test_unknown_kind_has_a_look() -> None:
 
 def test_a_run_is_for_the_first_of_these_kinds_that_it_has() -> None:
     own = [look.name for look in theme.KINDS.values() if look.ours]
-    assert own == ["early_exit", "instanas", "proxylessnas", "blockdrop", "convnet_aig"]
+    assert own == ["early_exit", "instanas", "proxylessnas", "trials", "blockdrop", "convnet_aig"]
     assert all(look.noun for look in theme.KINDS.values() if look.ours)

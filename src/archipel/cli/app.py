@@ -27,7 +27,9 @@ app = App(
     default_parameter=Parameter(negative_iterable=(), negative_none=()),
     help_format="plaintext",
 )
-search = App(name="search", help="Search with one method: by devices and latency budgets, or blocks image by image.")
+search = App(
+    name="search", help="Search with one method: by trials, by devices and latency budgets, or blocks image by image."
+)
 space = App(name="space", help="Tools for search spaces: compare them, or make smaller ones of them.")
 latency = App(name="latency", help="Latency measured on this device: tables of search spaces, and whole networks.")
 
@@ -37,6 +39,11 @@ search.command(
     "archipel.cli.search:search_proxylessnas",
     name="proxylessnas",
     help="Binarised paths, latency in the loss (arXiv 1812.00332).",
+)
+search.command(
+    "archipel.cli.trials:search_trials",
+    name="trials",
+    help="Any strategy on any space: every network is trained alone, and given up early where it is not worth it.",
 )
 search.command(
     "archipel.cli.skipping:search_blockdrop",
@@ -74,7 +81,7 @@ app.command("archipel.cli.spaces:spaces", name="spaces", help="The search spaces
 app.command("archipel.cli.tasks:tasks", name="tasks", help="The data sets that are read by name.")
 
 
-_SHORT = {"--baselines": "--baselines.which"}
+_SHORT = {"--baselines": "--baselines.which", "--stopping": "--stopping.rule"}
 """A group's own name stands for its first setting; Cyclopts takes that, or the group's other settings, not both."""
 
 

@@ -133,6 +133,10 @@ def _shown(method: str | None) -> Callable[[Mapping[str, Any]], None]:
         from archipel.cli.bench import show_bench
 
         return show_bench
+    if method == "trials":
+        from archipel.cli.trials import show_trials
+
+        return show_trials
     if method == "space_compare":
         from archipel.cli.space import show_comparison
 

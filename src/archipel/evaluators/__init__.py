@@ -1,23 +1,31 @@
 """Who tells how good an architecture is: tables, training, inherited weights, predictors."""
 
 from archipel.evaluators.evaluator import SECONDS, Evaluator, Metrics, Objective, scores_of
-from archipel.evaluators.learning_curves import CurveStopping, SequentialRegression, Stopping
+from archipel.evaluators.learning_curves import LatestScores, SequentialRegression
+from archipel.evaluators.stopping import NEVER, Curve, CurveStopping, PrunerStopping, Rule, Stopping, rule
 from archipel.evaluators.tabular import BENCHMARKS, Tabular, nasbench201, nasbench201_devices, nasbench_macro
-from archipel.evaluators.training import Trained
+from archipel.evaluators.training import Trained, curve_of
 
 __all__ = [
     "BENCHMARKS",
+    "NEVER",
     "SECONDS",
+    "Curve",
     "CurveStopping",
     "Evaluator",
+    "LatestScores",
     "Metrics",
     "Objective",
+    "PrunerStopping",
+    "Rule",
     "SequentialRegression",
     "Stopping",
     "Tabular",
     "Trained",
+    "curve_of",
     "nasbench201",
     "nasbench201_devices",
     "nasbench_macro",
+    "rule",
     "scores_of",
 ]

@@ -1,32 +1,122 @@
-"""What a training will come to, from its first epochs, and when to give it up (Baker et al., arXiv 1705.10823).
+"""What a training will come to, from its first epochs (Baker et al., arXiv 1705.10823).
 
 Letters: `N` trainings, `F` features of each, `T` epochs of a whole one, `t` epochs seen.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from archipel.errors import OptionError
 
-__all__ = ["CurveStopping", "Method", "SequentialRegression", "Stopping"]
+__all__ = ["FEWEST", "LatestScores", "Method", "Regression", "SequentialRegression", "regression"]
 
-Method = Literal["svr", "forest", "least_squares"]
+Method = Literal["linear", "svr", "forest", "least_squares"]
 
+_PUBLISHED = get_args(Method)[1:]
 _FOLDS = 3
+FEWEST = 2 * _FOLDS
+"""Whole trainings that can be learned from."""
+_RIDGE = 1e-2
+"""Of the line's slopes, in units of the standardised scores."""
 _ITERATIONS = 5_000
 """Of libsvm, which with a linear kernel and a large C can take minutes over differences that add up to one another."""
 
 
+class Regression(Protocol):
+    """Learns from whole trainings what others will come to. No prediction sees a later score than it is asked with."""
+
+    def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:
+        """Learn anew.
+
+        Args:
+            features: `[N, F]`, of the architecture and how it is trained.
+            curves: scores, `[N, T]`.
+            losses: of the training images, `[N, T]`, where they are known.
+
+        Raises:
+            OptionError: there are fewer than `FEWEST`, or as many rows of one as not of the other.
+        """
+
+    def predict(self, features: np.ndarray, seen: np.ndarray, losses: np.ndarray | None = None) -> np.ndarray:
+        """The scores at the end, `[N]`; `features` is `[N, F]`, `seen` and `losses` `[N, t]`."""
+
+    def below(
+        self, features: np.ndarray, seen: np.ndarray, score: float, losses: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The probabilities that they are below `score`, `[N]`."""
+
+
+def regression(method: Method, *, seed: int = 0) -> Regression:
+    """Raises OptionError where there is no such method."""
+    return LatestScores() if method == "linear" else SequentialRegression(method, seed=seed)
+
+
+class LatestScores:
+    """A plane through the last score and the logarithm of the last training loss, or where losses are not known the
+    score's gain over two epochs; one for every number of epochs seen.
+
+    For few curves: three numbers are learned, and predictions have Student's distribution, so that what six curves do
+    not say counts too. The loss is a mean over far more images than the score, and early on says more of the end.
+    """
+
+    def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:
+        _check(features, curves)
+        self._curves, self._losses = curves, losses
+
+    def predict(self, features: np.ndarray, seen: np.ndarray, losses: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
+        return self._answer(seen, losses)[0]
+
+    def below(
+        self,
+        features: np.ndarray,  # noqa: ARG002 - curves alone
+        seen: np.ndarray,
+        score: float,
+        losses: np.ndarray | None = None,
+    ) -> np.ndarray:
+        from scipy.stats import t as student
+
+        ends, spreads, freedom = self._answer(seen, losses)
+        found: np.ndarray = student.cdf((score - ends) / spreads, freedom)
+        return found
+
+    def _answer(self, seen: np.ndarray, losses: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, float]:
+        """Predictions and their spreads, `[N]`, and the degrees of freedom."""
+        t = seen.shape[1]
+        known = _latest(self._curves[:, :t], None if self._losses is None else self._losses[:, :t])
+        y, mean, scale = self._curves[:, -1], known.mean(0), known.std(0)
+        scale[scale == 0] = 1.0
+        design, asked = (np.insert((x - mean) / scale, 0, 1.0, axis=1) for x in (known, _latest(seen, losses)))
+        ridge = _RIDGE * len(y) * np.diag([0.0, *np.ones(design.shape[1] - 1)])
+        inverse = np.linalg.inv(design.T @ design + ridge)
+        weights = inverse @ design.T @ y
+        freedom = len(y) - float(np.trace(design @ inverse @ design.T))
+        variance = ((y - design @ weights) ** 2).sum() / freedom
+        spreads = np.sqrt(variance * (1 + np.einsum("nf,fg,ng->n", asked, inverse, asked)))
+        return asked @ weights, np.maximum(spreads, 1e-12), freedom
+
+
+def _latest(seen: np.ndarray, losses: np.ndarray | None) -> np.ndarray:
+    """`[N, 2]`."""
+    if losses is not None:
+        return np.stack([seen[:, -1], -np.log(np.maximum(losses[:, -1], 1e-12))], 1)
+    return np.stack([seen[:, -1], seen[:, -1] - seen[:, max(0, seen.shape[1] - 3)]], 1)
+
+
+def _check(features: np.ndarray, curves: np.ndarray) -> None:
+    if len(curves) < FEWEST or len(features) != len(curves):
+        raise OptionError(
+            f"{len(curves)} curves and {len(features)} rows of features are given; give at least {FEWEST}, and "
+            "one row a curve"
+        )
+
+
 class SequentialRegression:
-    """A regressor for every number of epochs seen: features, the scores so far, their first and second differences →
-    the score at the end. No regressor sees a later score than it is asked with.
+    """The paper's: a regressor for every number of epochs seen: features, the scores so far, their first and second
+    differences → the score at the end.
 
     Args:
         method: `svr`, a ν-SVR with an RBF or linear kernel; `forest`; or `least_squares`.
@@ -37,32 +127,31 @@ class SequentialRegression:
     """
 
     def __init__(self, method: Method = "svr", *, draws: int = 20, seed: int = 0) -> None:
-        if method not in get_args(Method):
-            raise OptionError(f"there is no method '{method}' ({', '.join(get_args(Method))})")
+        if method not in _PUBLISHED:
+            raise OptionError(f"there is no method '{method}' ({', '.join(_PUBLISHED)})")
         self.method, self.draws, self.seed = method, draws, seed
         self._models: dict[int, tuple[Any, np.ndarray, np.ndarray, float, float, float]] = {}
 
-    def fit(self, features: np.ndarray, curves: np.ndarray) -> None:
-        """Learn from whole trainings, anew.
-
-        Args:
-            features: `[N, F]`, of the architecture and how it is trained.
-            curves: `[N, T]`.
-
-        Raises:
-            OptionError: there are fewer than six, or as many rows of one as not of the other.
-        """
-        if len(curves) < 2 * _FOLDS or len(features) != len(curves):
-            raise OptionError(
-                f"{len(curves)} curves and {len(features)} rows of features are given; give at least {2 * _FOLDS}, and "
-                "one row a curve"
-            )
+    def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:  # noqa: ARG002
+        _check(features, curves)
         self._features, self._curves, self._models = features, curves, {}
 
-    def predict(self, features: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """The scores at the end, `[N]`; `features` is `[N, F]`, `seen` `[N, t]`."""
+    def predict(self, features: np.ndarray, seen: np.ndarray, losses: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
         model, mean, spread, centre, scale, _ = self._model(seen.shape[1])
         found: np.ndarray = model.predict((_design(features, seen) - mean) / spread) * scale + centre
+        return found
+
+    def below(
+        self,
+        features: np.ndarray,
+        seen: np.ndarray,
+        score: float,
+        losses: np.ndarray | None = None,  # noqa: ARG002 - the paper's knows none
+    ) -> np.ndarray:
+        """Φ((score − ŷ) / σ)."""
+        from scipy.stats import norm
+
+        found: np.ndarray = norm.cdf((score - self.predict(features, seen)) / max(self.spread(seen.shape[1]), 1e-12))
         return found
 
     def spread(self, t: int) -> float:
@@ -125,59 +214,3 @@ class SequentialRegression:
 def _design(features: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """`[N, F + t + (t − 1) + (t − 2)]`."""
     return np.concatenate([features, seen, np.diff(seen, axis=1), np.diff(seen, 2, axis=1)], 1)
-
-
-@dataclass(frozen=True)
-class Stopping:
-    """When a training is given up."""
-
-    confidence: float = 0.95
-    """How sure it has to be that it ends below the best (Δ)."""
-    curves: int = 10
-    """Trainings that are run to their end before the first question."""
-    observe: float = 0.25
-    """Share of a training before the first question about it."""
-    method: Method = "svr"
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.confidence < 1.0:
-            raise OptionError(f"stopping.confidence is {self.confidence:g}; give a share from 0.5 to below 1")
-        if self.curves < 2 * _FOLDS:
-            raise OptionError(f"stopping.curves is {self.curves}; give {2 * _FOLDS} or more")
-        if not 0.0 < self.observe < 1.0:
-            raise OptionError(f"stopping.observe is {self.observe:g}; give a share between 0 and 1")
-
-
-class CurveStopping:
-    """Gives up a training once P(its score at the end ≤ the best known) = Φ((y_best − ŷ_T) / σ_t) ≥ Δ.
-
-    It learns from trainings that ran to their end, again whenever there are a quarter more of them, and knows those of
-    its own process only.
-    """
-
-    def __init__(self, settings: Stopping, *, seed: int = 0) -> None:
-        self.settings = settings
-        self.features: list[Sequence[float]] = []
-        self.curves: list[Sequence[float]] = []
-        self._model = SequentialRegression(settings.method, seed=seed)
-        self._fitted = 0
-
-    def learn(self, features: Sequence[float], curve: Sequence[float]) -> None:
-        """A training that ran to its end."""
-        self.features.append(features)
-        self.curves.append(curve)
-
-    def given_up(self, features: Sequence[float], seen: Sequence[float], epochs: int) -> float | None:
-        """What a training of `epochs` is predicted to come to, if it is not worth going on; else None."""
-        if (
-            len(self.curves) < self.settings.curves
-            or not math.ceil(self.settings.observe * epochs) <= len(seen) < epochs
-        ):
-            return None
-        if len(self.curves) >= 1.25 * self._fitted:
-            self._fitted = len(self.curves)
-            self._model.fit(np.array(self.features, float), np.array(self.curves, float))
-        end = float(self._model.predict(np.array([features], float), np.array([seen], float))[0])
-        best, spread = max(curve[-1] for curve in self.curves), self._model.spread(len(seen))
-        sure = 0.5 * (1 + math.erf((best - end) / (max(spread, 1e-12) * math.sqrt(2))))
-        return end if sure >= self.settings.confidence else None

@@ -18,6 +18,7 @@ from archipel.report import (
     skipping_page,
     spaces_page,
     theme,
+    trials_page,
 )
 from archipel.report.run_folder import RunFolder, is_number, read
 from archipel.report.tables import notes, points_table
@@ -34,6 +35,7 @@ PAGES: dict[str, Callable[[RunFolder], dict[str, Any]]] = {
     "pipeline": pipeline_page.context,
     "space_compare": spaces_page.context,
     "bench": bench_page.context,
+    "trials": trials_page.context,
 }
 """Method → what its own part of the page needs: its `template`, the `nav` entries and everything these show."""
 

@@ -35,6 +35,10 @@ __all__ = ["StudyLedger"]
 _ARCHITECTURE, _KEY, _WORKER, _ALIVE, _END = "architecture", "key", "worker", "alive", "end"
 
 
+_OPENINGS = 5
+"""Tries at opening a storage."""
+
+
 @dataclass(frozen=True)
 class _Attempt:
     """What a trial of the study says."""
@@ -305,10 +309,15 @@ def _opened(storage: str | Path) -> RDBStorage:
 
     url = str(storage) if "://" in str(storage) else f"sqlite:///{Path(storage).expanduser().resolve()}"
     local = url.startswith("sqlite")
-    try:
-        made = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if local else {})
-    except (ImportError, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise RunError(f"storage '{url}' cannot be opened ({' '.join(str(error).split())[:200]})") from None
+    for left in reversed(range(_OPENINGS)):
+        try:
+            made = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if local else {})
+            break
+        except (ImportError, sqlalchemy.exc.SQLAlchemyError) as error:
+            # Processes that begin at the same moment all make the tables; all but one fail, and then they are there.
+            if not left or isinstance(error, ImportError):
+                raise RunError(f"storage '{url}' cannot be opened ({' '.join(str(error).split())[:200]})") from None
+            time.sleep(0.2)
     if local:
         # Readers do not wait for a writer then, and a commit is one write to the log: 13 ms a trial instead of 70.
         @sqlalchemy.event.listens_for(made.engine, "connect")
