@@ -57,3 +57,14 @@ def test_parts_answer_as_their_modules(monkeypatch: pytest.MonkeyPatch) -> None:
         found = session.run(None, {name: row.numpy() for name, row in zip(part.inputs, rows)})
         for mine, theirs in zip([own] if isinstance(own, Tensor) else own, found, strict=True):
             np.testing.assert_allclose(mine.numpy(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_what_keeps_runtimes_from_fusing_layers_is_not_there() -> None:
+    """A cast before the limits of a ReLU6; an average over a map whose weights lie channels-last, as a gathering."""
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = layers.to(memory_format=torch.channels_last).eval()
+    model = onnx_model.onnx_model(network, (torch.zeros(1, 3, 8, 8),), optimize=False)
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"Conv", "Clip"} <= kinds
+    assert not {"CastLike", "Cast", "Gather"} & kinds
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last), "the network itself is as it was"

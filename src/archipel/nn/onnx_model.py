@@ -8,11 +8,12 @@ and of modules that differ in their weights alone, as the blocks of a stage do, 
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +37,11 @@ def onnx_model(network: nn.Module, inputs: tuple[Any, ...], **options: Any) -> A
     with contextlib.ExitStack() as quietly:
         quietly.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # of the exporter's own parts, and that torchvision is absent
-        quietly.enter_context(_out_of_place(network))
         for logger in loggers:
             quietly.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
-        program = torch.onnx.export(network, inputs, dynamo=True, external_data=False, verbose=False, **options)
+        plain = _plain(network)
+        program = torch.onnx.export(plain, inputs, dynamo=True, external_data=False, verbose=False, **options)
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:  # where in whose source it came from, half of the file for a network of many layers
@@ -52,18 +53,19 @@ def onnx_model(network: nn.Module, inputs: tuple[Any, ...], **options: Any) -> A
 def _without_casts(graph: Any) -> None:
     """Numbers that are cast to the type they have, such as the limits of a ReLU6, as they are: with a cast behind them
     ONNX Runtime does not fuse the activation into its layer, which then takes half as long again."""
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    import onnx
+
+    float32 = onnx.TensorProto.FLOAT
+    values = {v.name for v in (*graph.input, *graph.value_info) if v.type.tensor_type.elem_type == float32}
     numbers = {
-        node.output[0]: attribute.t.data_type
+        node.output[0]
         for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
+        if node.op_type == "Constant" and [attribute.name for attribute in node.attribute] == ["value_float"]
     }
     plain = {
         node.output[0]: node.input[0]
         for node in graph.node
-        if node.op_type == "CastLike" and numbers.get(node.input[0], 0) == kinds.get(node.input[1], -1)
+        if node.op_type == "CastLike" and node.input[0] in numbers and node.input[1] in values
     }
     kept = [node for node in graph.node if node.output[0] not in plain]
     for node in kept:
@@ -72,17 +74,14 @@ def _without_casts(graph: Any) -> None:
     graph.node.extend(kept)
 
 
-@contextlib.contextmanager
-def _out_of_place(network: nn.Module) -> Iterator[None]:
-    """Without in-place activations: the exporter takes a hundred times as long to write them as what they do."""
-    changed = [module for module in network.modules() if getattr(module, "inplace", False) is True]
-    try:
-        for module in changed:
-            module.inplace = False  # type: ignore[assignment]
-        yield
-    finally:
-        for module in changed:
-            module.inplace = True  # type: ignore[assignment]
+def _plain(network: nn.Module) -> nn.Module:
+    """A copy that the exporter writes well: without in-place activations, which take it a hundred times as long as what
+    they do; and weights not channels-last, for which it writes an average over a map as a gathering of its numbers."""
+    copied = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for module in copied.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False
+    return cast(nn.Module, copied)
 
 
 @dataclass(frozen=True)
