@@ -19,6 +19,8 @@ from torch import nn
 import archipel
 from archipel.cost import Device, LatencyTable
 from archipel.deploy import Predictions
+from archipel.deploy.export_forms import export_routed
+from archipel.deploy.stored import stored_images
 from archipel.errors import OptionError
 from archipel.instance.dropping import Curriculum, Joint
 from archipel.instance.gated_training import Gating
@@ -146,6 +148,18 @@ class TestResult:
         image = task.image("test", 0)
         alone, inputs = model.child(model.predict(image)[0].child), model.inputs(image)
         torch.testing.assert_close(alone(inputs), model.module()(inputs), rtol=1e-4, atol=1e-5)
+
+    def test_decisions_before_the_network_are_exported_with_it(self, finished, tried: Tried, tmp_path: Path) -> None:
+        pytest.importorskip("onnxruntime")
+        path, _, _ = finished
+        model = archipel.load(path)
+        pixels, _, _ = stored_images(path, model.inputs, 40)
+        if tried.method == "blockdrop":
+            found = export_routed(model, tmp_path / "network.onnx", pixels, model.at(), timed=False)
+            assert found.same_decisions == found.same_answers == 1.0
+        else:
+            with pytest.raises(OptionError, match=r"decides inside its blocks.*--form frequent or child"):
+                export_routed(model, tmp_path / "network.onnx", pixels, model.at())
 
     def test_every_variant_stands_beside_its_controls(self, finished, tried: Tried) -> None:
         _, result, _ = finished
