@@ -18,7 +18,7 @@ from archipel import MetaGraph
 from archipel.cli.app import app
 from archipel.evaluators.predictors import PREDICTORS
 from archipel.evaluators.predictors.proxies import PROXIES
-from archipel.recipes import autospace, blockdrop, convnet_aig, instanas, proxylessnas
+from archipel.recipes import autospace, blockdrop, convnet_aig, instanas, proxylessnas, trials
 from archipel.report.instance_page import WATCHED
 from archipel.sharing.gates import Gates
 from archipel.space import Space
@@ -98,7 +98,7 @@ def test_python_compiles(page: Path) -> None:
 
 METHODS = {
     method.__name__.rpartition(".")[2]: method.PRESETS
-    for method in (autospace, instanas, proxylessnas, blockdrop, convnet_aig)
+    for method in (autospace, instanas, proxylessnas, blockdrop, convnet_aig, trials)
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from archipel.architecture import Architecture
 from archipel.cli.train import Training
+from archipel.cli.trained import trained
 from archipel.cli.trials import show_trials
 from archipel.errors import OptionError
 from archipel.evaluators import Stopping
@@ -92,6 +93,14 @@ class TestOneSearch:
         assert evaluate(own, task, "test").score == network["accuracy"]
         assert result["points"][0]["accuracy"]["mean"] == network["accuracy"]
         assert sum(p.numel() for p in own.parameters()) == network["parameters"]
+
+    def test_export_and_eval_find_it(self, done) -> None:
+        path, result = done
+        found = trained(path, None, trials.SILENT)
+        assert found.architecture.to_json() == result["networks"][0]["architecture"]
+        assert evaluate(found.network, found.task, "test").score == result["networks"][0]["accuracy"]
+        with pytest.raises(OptionError, match=r"has no network 'A-1' \(A-0, random-0\); did you mean 'A-0'\?"):
+            trained(path, "A-1", trials.SILENT)
 
     def test_killed_and_continued(self, done, tmp_path: Path, killer, killed) -> None:
         """Trials, and what they came to, are those of the run that was let be."""

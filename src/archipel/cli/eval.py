@@ -26,9 +26,9 @@ def evaluate(
     """Evaluate a trained network again, on the data that its run names.
 
     Args:
-        run: a folder that "archipel train" or "archipel search proxylessnas" made.
-        network: of a search, which of its networks, such as proxylessnas-cpu-1-0 (KIND-DEVICE-BUDGET-SEED); the one
-            found for the middle budget if not given.
+        run: a folder that "archipel train", "archipel search proxylessnas" or "archipel search trials" made.
+        network: of a search, which of its networks, such as proxylessnas-cpu-1-0 (KIND-DEVICE-BUDGET-SEED) or A-0; the
+            one found for the middle budget, or the best, if not given.
         split: which images.
         json: print the metrics as JSON.
     """

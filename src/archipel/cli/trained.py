@@ -12,9 +12,9 @@ from archipel.cli.network import title_of
 from archipel.cli.output import quoted
 from archipel.cli.train import Training
 from archipel.cost import Device
-from archipel.errors import OptionError, RunError
+from archipel.errors import OptionError, RunError, did_you_mean
 from archipel.progress import Progress
-from archipel.recipes import proxylessnas
+from archipel.recipes import proxylessnas, trials
 from archipel.recipes.job import held, open_task
 from archipel.recipes.proxylessnas.finished import finished
 from archipel.recipes.study import open_space
@@ -53,6 +53,8 @@ def trained(path: Path, name: str | None, progress: Progress) -> Trained:
     """
     folder = RunFolder.open(path, write=False)
     recipe = folder.config.get("recipe")
+    if recipe == trials.COMMAND:
+        return trained(_of_trials(path, name), None, progress)
     if recipe == "train":
         if name is not None:
             raise OptionError(f"{path} holds one network; leave --network {name} out")
@@ -63,8 +65,8 @@ def trained(path: Path, name: str | None, progress: Progress) -> Trained:
         return Trained(title_of(request.network, space), network, space, architecture, task, device)
     if recipe != proxylessnas.COMMAND:
         raise RunError(
-            f"{path} holds no network that stands alone, as 'archipel train' and 'archipel search proxylessnas' leave "
-            f"them; see 'archipel show {quoted(path)}'"
+            f"{path} holds no network that stands alone, as 'archipel train', 'archipel search proxylessnas' and "
+            f"'archipel search trials' leave them; see 'archipel show {quoted(path)}'"
         )
     asked, settings = held(proxylessnas, folder)
     task = open_task(
@@ -78,3 +80,16 @@ def trained(path: Path, name: str | None, progress: Progress) -> Trained:
     found = finished(folder, task, open_space(task, resolve(asked.space), settings.network), name)
     device = Device.parse("cpu", asked.threads)
     return Trained(found.name, found.network, found.space, found.architecture, task, device)
+
+
+def _of_trials(path: Path, name: str | None) -> Path:
+    """The training of a network that a search by trials found; without a name the first seed's best, of a front the
+    most accurate."""
+    known = sorted(each.parent.name for each in (path / "networks").glob("*/metrics.json"))
+    if not known:
+        raise RunError(
+            f"{path} has trained no network yet; continue it with 'archipel {trials.COMMAND} --resume {path}'"
+        )
+    if name is not None and name not in known:
+        raise OptionError(f"{path} has no network '{name}' ({', '.join(known)}){did_you_mean(name, known)}")
+    return path / "networks" / (name or known[0])

@@ -86,19 +86,19 @@ METHODS: dict[str, Method] = {
         "Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search, UAI 2019 (arXiv "
         "1902.07638)",
         ("black box", "baseline"),
-        "complete: `archipel bench`",
+        "complete: `archipel bench`, `archipel search trials`",
     ),
     "local_search": Method(
         "local_search",
         "White et al., Exploring the Loss Landscape in Neural Architecture Search, UAI 2021 (arXiv 2005.02960)",
         ("black box", "baseline"),
-        "complete: `archipel bench`",
+        "complete: `archipel bench`, `archipel search trials`",
     ),
     "regularised_evolution": Method(
         "regularised_evolution",
         "Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019 (arXiv 1802.01548)",
         ("black box", "evolution"),
-        "complete: `archipel bench`",
+        "complete: `archipel bench`, `archipel search trials`",
     ),
     "nsga2": Method(
         "nsga2",
@@ -118,7 +118,7 @@ METHODS: dict[str, Method] = {
         "Dong et al., NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size, TPAMI 2021 (arXiv "
         "2009.00437), after Williams, Machine Learning 1992",
         ("black box", "policy gradient"),
-        "complete: `archipel bench`",
+        "complete: `archipel bench`, `archipel search trials`",
     ),
     "nasnet": Method(
         "nasnet",
@@ -143,7 +143,26 @@ METHODS: dict[str, Method] = {
         "Baker et al., Accelerating Neural Architecture Search using Performance Prediction, ICLR 2018 workshop (arXiv "
         "1705.10823)",
         ("predictor", "early stopping"),
-        "complete: `Trained(..., stopping=Stopping())` in Python; its Hyperband is not there",
+        "complete: `archipel search trials`; the paper's own rule with `--stopping.method svr --stopping.patience 1`",
+    ),
+    "median_stopping": Method(
+        "median_stopping",
+        "Golovin et al., Google Vizier: A Service for Black-Box Optimization, KDD 2017",
+        ("early stopping", "baseline"),
+        "Optuna's: `archipel search trials --stopping median`",
+    ),
+    "successive_halving": Method(
+        "successive_halving",
+        "Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (arXiv 1810.05934)",
+        ("early stopping", "multi-fidelity"),
+        "Optuna's, asynchronous: `archipel search trials --stopping halving`",
+    ),
+    "hyperband": Method(
+        "hyperband",
+        "Li et al., Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization, JMLR 2018 (arXiv "
+        "1603.06560)",
+        ("early stopping", "multi-fidelity"),
+        "Optuna's, asynchronous: `archipel search trials --stopping hyperband`",
     ),
     "bayesian": Method(
         "bayesian",
