@@ -167,7 +167,8 @@ def show_bench(result: Mapping[str, Any]) -> None:
             print(f"  published: {reported['method']} {figures} ({reported['source']}{sure})")
         print()
     ranks = sorted(result["ranks"], key=lambda one: one["rank"]["mean"])
-    title = "Mean rank over image sets and seeds"
+    several = "image sets" if any(one["cost"] is None for one in result["sets"]) else "devices"
+    title = f"Mean rank over {several} and seeds"
     table(title, ["strategy", "rank [95 %]"], [[one["strategy"], _interval(one["rank"])] for one in ranks])
 
 

@@ -145,6 +145,11 @@ def _drawn(one: Mapping[str, Any], names: Sequence[str], over: str, size: tuple[
         ax.fill_between(x, low[known], high[known], color=palette[colour], alpha=0.13, linewidth=0, zorder=2)
         ax.plot(x, mean[known], dashes, color=palette[colour], linewidth=1.7, zorder=3)
     ax.set_xlim(grid[shown][0], grid[-1])
+    # Intervals of few seeds are wide: the means and the optimum set the scale, not they.
+    means = np.concatenate([numbers(row["curve"]["mean"])[shown] for row in one["strategies"]])
+    if np.isfinite(means).any():
+        room = 0.25 * (one["optimum"] - np.nanmin(means)) or 1.0
+        ax.set_ylim(np.nanmin(means) - room, one["optimum"] + room / 2)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(over)
@@ -220,7 +225,7 @@ def _found_table(one: Mapping[str, Any], control: str, leader: str) -> Table:
         ]
         for row in sorted(one["strategies"], key=lambda row: -row["final"]["mean"])
     ]
-    seen = str(one["seen"]).replace("_", " ")
+    seen = str(one["seen"]).replace("valid_", "validation_").replace("_", " ")
     sees = (
         f"the {seen} and the cost ({_cost(one)}); 100 % is what the table’s own front dominates, above the median "
         "network’s accuracy and below the largest cost"
