@@ -122,10 +122,11 @@ def pictures() -> dict[str, bytes]:
     }
 
 
-def check(page_at: str, out: Path, inputs: Inputs, *, brief: bool) -> dict[str, Any]:
+def check(page_at: str, out: Path, inputs: Inputs, found: dict[str, Any], *, brief: bool) -> None:
+    """Fills `found`."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, Any] = {"faults": [], "foreign": []}
+    found |= {"faults": [], "foreign": []}
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for scheme in ("light", "dark"):
@@ -154,6 +155,12 @@ def check(page_at: str, out: Path, inputs: Inputs, *, brief: bool) -> dict[str, 
                 page.keyboard.press("ArrowRight")
                 page.wait_for_timeout(1500)
                 page.screenshot(path=str(out / f"{scheme}-{width}.png"), full_page=True)
+                others = page.locator("#models input")
+                if others.count() > 1:
+                    others.nth(1).check()
+                    page.wait_for_timeout(3000)
+                    page.screenshot(path=str(out / f"{scheme}-{width}-second.png"), full_page=True)
+                    others.nth(0).check()
                 if (scheme, width) == ("light", 1280):
                     found["route_ms"] = page.evaluate(ROUTE)
                     found.update(page.evaluate(COMPARE))
@@ -169,14 +176,13 @@ def check(page_at: str, out: Path, inputs: Inputs, *, brief: bool) -> dict[str, 
                     page.wait_for_timeout(500)
                     found["slider"] = page.locator("#target-said").inner_text()
                     page.locator("#camera").click()
-                    page.wait_for_function("document.getElementById('what').textContent === 'camera'")
+                    page.locator("#what", has_text="camera").wait_for()
                     page.wait_for_timeout(1500)
                     page.screenshot(path=str(out / "camera.png"))
                     page.locator("#camera").click()
                     found["camera"] = page.locator("#fault").is_hidden()
                 context.close()
         browser.close()
-    return found
 
 
 def apart(theirs: list[int], inputs: Inputs, content: bytes) -> int:
@@ -196,13 +202,15 @@ def main() -> None:
     built = asked.out / "page"
     if not (built / "index.html").exists():
         build_demo(asked.run, built)
+    found: dict[str, Any] = {}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         at = f"http://127.0.0.1:{server.server_port}/"
-        print(json.dumps(check(at, asked.out, load(asked.run).inputs, brief=asked.brief), indent=1))
+        check(at, asked.out, load(asked.run).inputs, found, brief=asked.brief)
     finally:
         server.shutdown()
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

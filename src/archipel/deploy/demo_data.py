@@ -131,5 +131,5 @@ def _map(model: Model, pixels: Tensor, point: Point) -> dict[str, Any] | None:
         "vectors": np.round(vectors, 4).tolist(),
         "ms": torch.from_numpy(said.latency_ms).tolist(),
         "said": f"Each dot is one of {len(pixels)} test images, placed by {by} ({embedding.detail}); the colour is its "
-        "predicted latency, from blue, fast, to red. A picture of your own lies between those it is most like.",
+        "predicted latency, from blue, the fastest, to red. A picture of your own lies between those it is most like.",
     }

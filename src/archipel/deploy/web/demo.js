@@ -70,7 +70,7 @@ function show(found, still) {
   at("now").style.left = `${100 * share(own, ms)}%`;
   at("mean").style.left = `${100 * share(own, point().ms)}%`;
   drawings[state.model].draw(at("drawing"), found.code, state.before, { still });
-  if (own.map) drawMap(at("map"), own.map, found.vector, (value) => ramp(share(own, value)));
+  if (own.map) drawMap(at("map"), own.map, found.vector, ramp);
 }
 
 // ---- routing: one at a time, the newest wish wins ---------------------------------------------------------------
@@ -124,12 +124,17 @@ function group() {
   point().children.forEach((child, i) => taken.set(child, [...(taken.get(child) ?? []), i]));
   const ordered = [...taken].map(([child, members]) => [child, members, predictedMs(own, own.codes[child])]).sort(([, , a], [, , b]) => a - b);
   at("groups-said").textContent = `${images.label.length} test images of the run under ${ordered.length} architecture${ordered.length > 1 ? "s" : ""}, fast to slow; arrow keys move from one to the next.`;
-  const shown = [];
-  at("gallery").replaceChildren(...ordered.map(([child, members, ms], k) => {
+  const shown = [], alone = ordered.filter(([, members]) => members.length === 1);
+  const boxes = ordered.map(([child, members, ms]) => [own.names[child], members, format(ms)]);
+  if (alone.length > 3) { // a row for each would be a page of its own
+    const [fast, slow] = [alone[0][2], alone.at(-1)[2]].map(format), members = alone.flatMap(([, [i]]) => i);
+    boxes.splice(0, boxes.length, ...boxes.filter(([, { length }]) => length > 1), [`${alone.length} architectures of one image each`, members, `${fast} to ${slow}`]);
+  }
+  at("gallery").replaceChildren(...boxes.map(([name, members, times], k) => {
     const box = document.createElement("details"), head = document.createElement("summary"), small = document.createElement("small"), list = document.createElement("div");
-    box.open = k < 8;
-    head.textContent = own.names[child] ?? `architecture ${k + 1}`;
-    small.textContent = `${members.length} image${members.length > 1 ? "s" : ""}, ${format(ms)}`;
+    box.open = k < 8 || k === boxes.length - 1;
+    head.textContent = name ?? `architecture ${k + 1}`;
+    small.textContent = `${members.length} image${members.length > 1 ? "s" : ""}, ${times}`;
     head.append(small);
     list.className = "thumbs";
     for (const i of members) { thumbs[i] ??= thumbOf(i); list.append(thumbs[i]); shown.push(i); }
@@ -263,11 +268,23 @@ data.models.forEach((own, i) => {
   at("models").append(label);
 });
 
+// The other networks, this family's first, one after the other while nothing else happens: no move waits for them.
+const begun = new Set();
+const idly = globalThis.requestIdleCallback ?? setTimeout;
+function makeReady() {
+  const files = [model(), ...data.models].flatMap(({ points }) => points.map(({ file }) => file));
+  const next = files.find((file) => !begun.has(file));
+  if (next === undefined) return;
+  begun.add(next);
+  idly(() => sessionOf(next).catch(() => {}).then(makeReady)); // where it fails, routing says so
+}
+
 function settle() {
   drawings[state.model].legend(at("legend"));
   at("map-section").hidden = model().map === null;
   at("map-said").textContent = model().map?.said ?? "";
-  return changed();
+  [at("fast").textContent, at("slow").textContent] = limits(model()).map(format);
+  return changed().then(makeReady);
 }
 
 let width = at("drawing").clientWidth;

@@ -17,6 +17,7 @@ function place({ xy, vectors }, vector) {
   return [0, 1].map((axis) => near.reduce((sum, [far, i]) => sum + xy[i][axis] / far, 0) / total);
 }
 
+// colour: of a share, 0 the fastest image of the map and 1 the slowest.
 export function drawMap(box, known, vector, colour) {
   const size = 100, pad = 6;
   const spans = [0, 1].map((axis) => {
@@ -25,8 +26,9 @@ export function drawMap(box, known, vector, colour) {
     return (value) => pad + (size - 2 * pad) * (high > low ? (value - low) / (high - low) : 0.5);
   });
   const at = ([x, y]) => ({ cx: spans[0](x).toFixed(2), cy: (size - spans[1](y)).toFixed(2) });
+  const low = Math.min(...known.ms), high = Math.max(...known.ms);
   const svg = element("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `Map of ${known.xy.length} test images; a ring marks the image under view` });
-  known.xy.forEach((spot, i) => svg.append(element("circle", { ...at(spot), r: 0.9, style: `fill:${colour(known.ms[i])}`, class: "dot" })));
+  known.xy.forEach((spot, i) => svg.append(element("circle", { ...at(spot), r: 0.9, style: `fill:${colour(high > low ? (known.ms[i] - low) / (high - low) : 0.5)}`, class: "dot" })));
   if (vector) {
     const spot = at(place(known, vector));
     svg.append(element("circle", { ...spot, r: 3.4, class: "ring" }), element("circle", { ...spot, r: 1.5, class: "lit" }));
