@@ -57,13 +57,13 @@ def export(
         what: a run folder, a published network, a search space with --architecture or --random, or your own
             file.py:function. All but a run have random weights.
         out: the file to write, such as network.onnx; of --form frequent a new folder.
-        form: of a run of "archipel run": routed (the default: all of it, its decisions inside the graph), child (one
-            network that always answers), frequent (those that answer most images, with common weights) or controller
-            (what decides, alone). Of all others: child.
-        model: of "archipel run", which of its families, such as early_exit or instanas; what it reports first if not
-            given.
-        target: of "archipel run", the point to export: milliseconds an image, or a name such as C.
-        int8: write a second file, quantised to 8 bits, and how accurate both are (--form child of "archipel run").
+        form: of a run that decides by image ("archipel run", "search blockdrop", "search convnet_aig"): routed (the
+            default: all of it, its decisions inside the graph), child (one network that always answers), frequent
+            (those that answer most images, with common weights) or controller (what decides, alone). Of all others:
+            child.
+        model: of such a run, which of its families, such as early_exit or instanas; what it reports first if not given.
+        target: of such a run, the point to export: milliseconds an image, or a name such as C.
+        int8: write a second file, quantised to 8 bits, and how accurate both are (--form child of such a run).
         network: which network: of a search such as proxylessnas-cpu-1-0 (KIND-DEVICE-BUDGET-SEED), the one found for
             the middle budget if not given; of --form child such as "exit 2", the most frequent one if not given.
         architecture: a JSON file with the value of every choice.
@@ -72,7 +72,7 @@ def export(
         size: shape the network for images of this side in pixels.
         width: width multiplier.
         option: further options of the network's function, such as --option.classes 100.
-        seed: of the random weights; of "archipel run", which of its seeds.
+        seed: of the random weights; of a run that decides by image, which of its seeds.
         json: print what was written as JSON.
     """
     if not out.absolute().parent.is_dir():
