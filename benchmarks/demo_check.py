@@ -39,6 +39,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing: what is asked for is checked in the browser."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Nothing: a page that is closed takes no more of what it asked for."""
+
+
 def picture(mode: str, size: tuple[int, int], kind: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     Image.effect_noise(size, 80).convert(mode).save(file, kind, **options)
@@ -203,7 +208,7 @@ def main() -> None:
     if not (built / "index.html").exists():
         build_demo(asked.run, built)
     found: dict[str, Any] = {}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
+    server = Server(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         at = f"http://127.0.0.1:{server.server_port}/"
