@@ -38,7 +38,9 @@ class PredictorGuided:
     matter how scores are stretched, and networks that learn nothing are no worse than bad.
 
     Of two objectives each has a predictor, the best are those of the first fronts, and the acquisition is the expected
-    hypervolume improvement over normal scores; what is chosen for a batch counts as tried for the rest of it.
+    hypervolume improvement over normal scores; what is chosen for a batch counts as tried for the rest of it. The first
+    objective is what networks are for: what is worse in it than the middle one of the random architectures counts for
+    nothing and has no candidates made of it, or the front would fill with networks that are cheap and know nothing.
 
     Args:
         predictors: one an objective, refitted from nothing every round.
@@ -129,18 +131,20 @@ class PredictorGuided:
             values = self._acquire(means[0], spreads[0], float(normal.max()), self.chance)
             chosen = values.argsort(descending=True, stable=True)[: self.batch].tolist()
         else:
-            chosen = _one_by_one(torch.stack(means, 1), torch.stack(spreads, 1), normal.T, self.batch)
+            corner = np.array([float(np.median(normal[0, : self.initial])), float(normal[1].min()) - 1.0])
+            chosen = _one_by_one(torch.stack(means, 1), torch.stack(spreads, 1), normal.T, self.batch, corner)
         return [pool[i] for i in chosen]
 
     def _ranked(self, architectures: Sequence[Architecture]) -> list[Architecture]:
-        """Best first; of two objectives front by front, where it is least crowded first."""
+        """Best first; of two objectives front by front, where it is least crowded first, of those good in the first."""
         if len(self.predictors) == 1:
             return sorted(architectures, key=lambda a: -self.known[a][0])
         points = np.array([self.known[a] for a in architectures])
+        good = np.flatnonzero(points[:, 0] >= np.median(points[: self.initial, 0]))
         return [
-            architectures[front[i]]
-            for front in fronts(points)
-            for i in np.argsort(-crowding(points[front]), kind="stable")
+            architectures[good[front[i]]]
+            for front in fronts(points[good])
+            for i in np.argsort(-crowding(points[good[front]]), kind="stable")
         ]
 
     def _random(self) -> Architecture:
@@ -213,15 +217,15 @@ def around(
 PROPOSALS: dict[str, Proposals] = {"children": children, "around": around}
 
 
-def _one_by_one(means: Tensor, spreads: Tensor, known: Tensor, count: int) -> list[int]:
+def _one_by_one(means: Tensor, spreads: Tensor, known: Tensor, count: int, corner: np.ndarray) -> list[int]:
     """Candidates with the largest expected hypervolume improvement, each with those before it at their means.
 
     Args:
         means, spreads: `[C, 2]`.
         known: `[N, 2]`.
+        corner: `[2]`; what is not above it counts for nothing.
     """
     points, chosen = known.numpy(), []
-    corner = points.min(0) - 1.0
     left = torch.ones(len(means), dtype=torch.bool)
     for _ in range(min(count, len(means))):
         values = expected_hypervolume_improvement(means, spreads, points, corner)
