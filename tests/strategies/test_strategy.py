@@ -13,10 +13,11 @@ from archipel.spaces import nasbench201
 from archipel.strategies import STRATEGIES, strategy
 
 # Those that train networks are held on what they are made of: `PredictorGuided` with a predictor that is quick.
-TRAINS = ("bananas", "npenas", "bayesian", "pnas")
+TRAINS = ("bananas", "npenas", "bayesian", "pnas", "nao")
 SPECS = [
     *(name for name in STRATEGIES if name not in TRAINS),
     "bayesian,candidates=10",
+    "nao,initial=4,batch=4,epochs=2,longest=2",
     "predictor:ridge",
     "optuna:TPESampler",
 ]

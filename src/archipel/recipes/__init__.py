@@ -184,4 +184,10 @@ METHODS: dict[str, Method] = {
         ("black box", "evolution", "predictor"),
         "complete as NP; as BO with an ensemble in place of the second head: `archipel bench`",
     ),
+    "nao": Method(
+        "nao",
+        "Luo et al., Neural Architecture Optimization, NeurIPS 2018 (arXiv 1808.07233)",
+        ("black box", "predictor"),
+        "complete with networks that train alone: `archipel bench`, `archipel search trials`",
+    ),
 }

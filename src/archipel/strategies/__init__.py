@@ -4,6 +4,7 @@ from archipel.strategies.acquisition import ACQUISITIONS, acquisition
 from archipel.strategies.bayesian import bananas, bayesian, predictor_guided
 from archipel.strategies.local_search import LocalSearch
 from archipel.strategies.named import STRATEGIES, strategy
+from archipel.strategies.nao import NAO
 from archipel.strategies.npenas import npenas
 from archipel.strategies.nsga2 import NSGA2
 from archipel.strategies.optuna_sampler import OptunaSampler, samplers
@@ -17,6 +18,7 @@ from archipel.strategies.tournament import TournamentEvolution
 
 __all__ = [
     "ACQUISITIONS",
+    "NAO",
     "NSGA2",
     "STRATEGIES",
     "LocalSearch",

@@ -10,6 +10,7 @@ from archipel.errors import OptionError, did_you_mean
 from archipel.space import Space
 from archipel.strategies.bayesian import bananas, bayesian, predictor_guided
 from archipel.strategies.local_search import LocalSearch
+from archipel.strategies.nao import NAO
 from archipel.strategies.npenas import npenas
 from archipel.strategies.nsga2 import NSGA2
 from archipel.strategies.optuna_sampler import OptunaSampler
@@ -35,6 +36,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "bananas": bananas,
     "npenas": npenas,
     "pnas": pnas,
+    "nao": NAO,
 }
 """Called as `f(space, objectives=1, seed=0, **settings)`."""
 

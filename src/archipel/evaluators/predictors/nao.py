@@ -104,7 +104,7 @@ class EncoderPredictorDecoder:
 
     def _train(self, network: _Network, tokens: Tensor, targets: Tensor) -> None:
         fitting = self.fitting
-        optimiser = torch.optim.Adam(network.parameters(), fitting.lr, weight_decay=fitting.weight_decay)
+        optimiser = torch.optim.Adam(network.parameters(), fitting.lr, weight_decay=fitting.weight_decay, fused=True)
         network.train()
         for _ in range(fitting.epochs):
             for rows in torch.randperm(len(tokens)).split(fitting.batch):
