@@ -2,7 +2,7 @@
 
     python benchmarks/strategies.py speed --data DIR [--trials 2000] [--seeds 3]
     python benchmarks/strategies.py study --data DIR [--trials 200]
-    python benchmarks/strategies.py reference --data DIR [--seeds 50] [--strategy random reinforce …]
+    python benchmarks/strategies.py reference --data DIR [--seeds 50] [--strategy random …] [--images cifar100 …]
 
 `speed`: evaluations a CPU second of whole searches on NAS-Bench-201 with the ledger in memory, one core. `study`: CPU
 and wall milliseconds that a study on disk adds to a trial that costs nothing. `reference`: the best test accuracy after
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from archipel.evaluators import Objective, Tabular, nasbench201
-from archipel.evaluators.tabular import IMAGES
+from archipel.evaluators.tabular import IMAGES, ImageSet
 from archipel.recipes.bench.judging import behind
 from archipel.strategies import strategy
 from archipel.trials import Budget, MemoryLedger, StudyLedger, search
@@ -60,8 +60,8 @@ def study(table: Tabular, trials: int) -> None:
             print(f"{name:<16}{cpu:>8.2f} ms CPU {wall:>8.2f} ms wall a trial", flush=True)
 
 
-def reference(data: Path, specs: Sequence[str], seeds: int) -> None:
-    for images in IMAGES:
+def reference(data: Path, specs: Sequence[str], seeds: int, chosen: Sequence[ImageSet]) -> None:
+    for images in chosen:
         table = nasbench201(data, images)
         table = replace(table, objectives=(Objective(table.judged),))
         found = {spec: [_best(table, spec, seed) for seed in range(seeds)] for spec in specs}  # [seeds, QUERIES]
@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--strategy", nargs="+")
+    parser.add_argument("--images", nargs="+", default=list(IMAGES), choices=list(IMAGES))
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "speed":
@@ -102,7 +103,7 @@ def main() -> None:
         study(nasbench201(given.data), given.trials or 200)
     else:
         against = ["bayesian", "local_search", "regularised_evolution", "nsga2", "reinforce", "random"]
-        reference(given.data, given.strategy or against, given.seeds or 50)
+        reference(given.data, given.strategy or against, given.seeds or 50, given.images)
 
 
 if __name__ == "__main__":
