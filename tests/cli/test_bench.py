@@ -41,7 +41,7 @@ def test_from_a_file_to_the_page(call, data: Path) -> None:
     [
         ((), "which benchmark, and where? Such as 'archipel bench nasbench201 --data FOLDER'"),
         (("nasbench201", "--data", "."), "there is no nasbench201.npz in"),
-        (("nasbench", "--data", "."), "there is no benchmark 'nasbench' (nasbench201, nasbench_macro)"),
+        (("nasbench", "--data", "."), "there is no benchmark 'nasbench' (nasbench201, nasbench_macro, nasbench_graph)"),
         (("nasbench_macro", "--data", ".", "--strategy", "rnadom"), "there is no strategy 'rnadom'"),
         (("nasbench_macro", "--data", ".", "--limits.trials", 1), "limits.trials is 1; give 2 or more"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,18 @@ import pytest
 
 from archipel.architecture import Architecture
 from archipel.errors import ArchitectureError, DataError, EvaluationError, OptionError, TableError
-from archipel.evaluators import Objective, Tabular, nasbench201, nasbench201_devices, nasbench_macro, scores_of
+from archipel.evaluators import (
+    Objective,
+    Tabular,
+    nasbench201,
+    nasbench201_devices,
+    nasbench_graph,
+    nasbench_macro,
+    scores_of,
+)
 from archipel.space import Space
 from archipel.spaces.nasbench201 import EDGES
+from archipel.spaces.nasbench_graph import tree
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +91,34 @@ class TestNasBench201:
             nasbench201(data, devices=("pixel3",))
         with pytest.raises(DataError, match=r"there is no nasbench201.npz in"):
             nasbench201(data / "nasbench_macro")
+
+
+class TestNasBenchGraph:
+    @pytest.mark.parametrize(("graph", "test"), [("cora", 83.13), ("citeseer", 71.57), ("proteins", 79.26)])
+    def test_optima(self, data: Path, graph: str, test: float) -> None:
+        assert nasbench_graph(data, graph).best("test_accuracy") == pytest.approx(test, abs=0.005)
+
+    def test_an_architecture_that_is_not_listed_is_one_that_is(self, data: Path) -> None:
+        """Every one but the nine that do nothing."""
+        benchmark = nasbench_graph(data, "proteins")
+        assert len(benchmark.architectures) == 2_021
+        nothing = [architecture for architecture in benchmark.space if not tree(architecture)]
+        assert len(nothing) == 9
+        for architecture in nothing:
+            with pytest.raises(EvaluationError, match="has no network"):
+                benchmark(architecture)
+        for architecture in itertools.islice(benchmark.space, 0, None, 7):
+            if architecture not in nothing:
+                row = benchmark.row(architecture)
+                assert tree(benchmark.architectures[row]) == tree(architecture)
+
+    def test_latency_is_made_smaller(self, data: Path) -> None:
+        benchmark = nasbench_graph(data, "cora", latency=True)
+        first = benchmark(benchmark.architectures[0])
+        assert first["latency_ms"] == pytest.approx(5.92224, abs=1e-4)
+        assert scores_of(first, benchmark.objectives) == (first["valid_accuracy"], -first["latency_ms"])
+        with pytest.raises(OptionError, match=r"has no data set 'corra' .* did you mean 'cora'"):
+            nasbench_graph(data, "corra")
 
 
 def test_nasbench_macro(data: Path) -> None:

@@ -157,6 +157,8 @@ class TestTwoObjectives:
     def test_devices(self, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="has no figures of devices; leave out --devices"):
             problems("nasbench_macro", tmp_path, (), Settings(), devices=("pixel3_ms",))
+        with pytest.raises(OptionError, match="NAS-Bench-Graph has no figures of devices; leave out --devices"):
+            problems("nasbench_graph", tmp_path, (), Settings(), devices=("pixel3_ms",))
         with pytest.raises(OptionError, match="CIFAR-10 networks; give --images cifar10, or none"):
             problems("nasbench201", tmp_path, ("cifar100",), Settings(), devices=("pixel3_ms",))
 

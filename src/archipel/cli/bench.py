@@ -73,13 +73,14 @@ def run_bench(
     Every strategy's searches on an image set are kept when they are done: a stopped comparison goes on with --resume.
 
     Args:
-        benchmark: nasbench201 or nasbench_macro.
+        benchmark: nasbench201, nasbench_macro or nasbench_graph.
         data: the folder of the benchmark's file.
         strategy: names (see "archipel methods"), with settings behind them, such as
             regularised_evolution,population=20; a sampler of Optuna, optuna:TPESampler; or a predictor in the loop,
             predictor:ridge. Seven if none are given, random search among them, which the others have to beat; three
             with --devices.
-        images: image sets of NAS-Bench-201, cifar10, cifar100 and imagenet16; all if none are given.
+        images: image sets of NAS-Bench-201, cifar10, cifar100 and imagenet16, or data sets of NAS-Bench-Graph, such as
+            cora; all if none are given.
         devices: search for accuracy and for low cost at once: measured latency or energy of CIFAR-10's networks, such
             as pixel3_ms, raspi4_ms or eyeriss_energy_mj; one comparison each.
         seeds: searches of each strategy on each image set, 20 if not given.

@@ -3,7 +3,14 @@
 from archipel.evaluators.evaluator import SECONDS, Evaluator, Metrics, Objective, scores_of
 from archipel.evaluators.learning_curves import LatestScores, SequentialRegression
 from archipel.evaluators.stopping import NEVER, Curve, CurveStopping, PrunerStopping, Rule, Stopping, rule
-from archipel.evaluators.tabular import BENCHMARKS, Tabular, nasbench201, nasbench201_devices, nasbench_macro
+from archipel.evaluators.tabular import (
+    BENCHMARKS,
+    Tabular,
+    nasbench201,
+    nasbench201_devices,
+    nasbench_graph,
+    nasbench_macro,
+)
 from archipel.evaluators.training import Trained, curve_of
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "curve_of",
     "nasbench201",
     "nasbench201_devices",
+    "nasbench_graph",
     "nasbench_macro",
     "rule",
     "scores_of",

@@ -6,7 +6,7 @@ Letters: `N` architectures of the table, in the benchmark's own order.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -23,8 +23,13 @@ from archipel.space import Space
 from archipel.spaces import nasbench201 as nasbench201_space
 from archipel.spaces import nasbench_macro as nasbench_macro_space
 from archipel.spaces.nasbench201 import EDGES
+from archipel.spaces.nasbench_graph import nasbench_graph as nasbench_graph_space
+from archipel.spaces.nasbench_graph import tree
 
-__all__ = ["BENCHMARKS", "IMAGES", "ImageSet", "Tabular", "nasbench201", "nasbench201_devices", "nasbench_macro"]
+__all__ = [
+    "BENCHMARKS", "GRAPHS", "IMAGES", "ImageSet", "Tabular", "nasbench201", "nasbench201_devices", "nasbench_graph",
+    "nasbench_macro",
+]  # fmt: skip
 
 VALID, TEST = "valid_accuracy", "test_accuracy"
 
@@ -52,6 +57,8 @@ class Tabular:
     objectives: tuple[Objective, ...]
     judged: str = TEST
     """The metric by which a finished search is judged: a search may not see it."""
+    network: Callable[[Architecture], Hashable] | None = None
+    """What two architectures have in common that are one network, of which the table has one; None: none are."""
 
     def __post_init__(self) -> None:
         for objective in self.objectives:
@@ -73,9 +80,17 @@ class Tabular:
 
         Raises:
             ArchitectureError: it does not fit the space.
+            EvaluationError: the table does not have its network.
         """
         row = self._rows.get(architecture)
-        return self._rows[self.space.canonical(architecture)] if row is None else row
+        if row is None:
+            canonical = self.space.canonical(architecture)
+            row = self._rows.get(canonical)
+            if row is None and self.network is not None:
+                row = self._networks.get(self.network(canonical))
+        if row is None:
+            raise EvaluationError(f"benchmark '{self.name}' has no network {architecture!r}")
+        return row
 
     def best(self, metric: str) -> float:
         """The largest figure of all architectures."""
@@ -84,6 +99,11 @@ class Tabular:
     @cached_property
     def _rows(self) -> dict[Architecture, int]:
         return {architecture: row for row, architecture in enumerate(self.architectures)}
+
+    @cached_property
+    def _networks(self) -> dict[Hashable, int]:
+        assert self.network is not None
+        return {self.network(architecture): row for row, architecture in enumerate(self.architectures)}
 
     @cached_property
     def _records(self) -> list[dict[str, float]]:
@@ -183,7 +203,57 @@ def nasbench_macro(data: str | Path) -> Tabular:
     )
 
 
-BENCHMARKS: dict[str, Callable[..., Tabular]] = {"nasbench201": nasbench201, "nasbench_macro": nasbench_macro}
+GRAPHS: tuple[str, ...] = (
+    "cora", "citeseer", "pubmed", "cs", "physics", "photo", "computers", "arxiv", "proteins",
+)  # fmt: skip
+"""Data sets of NAS-Bench-Graph."""
+
+
+def nasbench_graph(data: str | Path, graph: str = "cora", *, latency: bool = False) -> Tabular:
+    """NAS-Bench-Graph (Qin et al., NeurIPS 2022 Datasets and Benchmarks, arXiv 2206.09166): 26,206 graph networks on
+    nine data sets, 2,021 of five operations on proteins. A search sees the validation accuracy and is judged by the
+    test accuracy (of proteins, areas under the ROC curve), means of three seeds. 59,049 architectures are so many
+    networks: those that compute the same are one, and nine that do nothing the table does not have.
+
+    Args:
+        data: the file `nasbench_graph.npz`, its folder, or the folder above that.
+        latency: as a second objective, made smaller: `latency_ms`.
+
+    Raises:
+        DataError: there is no such file, or it is damaged.
+        OptionError: no such data set.
+    """
+    if graph not in GRAPHS:
+        raise OptionError(
+            f"NAS-Bench-Graph has no data set '{graph}' ({', '.join(GRAPHS)}){did_you_mean(graph, GRAPHS)}"
+        )
+    own = "_proteins" if graph == "proteins" else ""
+    links, operations = f"link{own}", f"ops{own}"
+    measured = [f"{graph}_{name}" for name in ("valid_perf", "test_perf", "latency", "para")]
+    table = _arrays(_found(data, "nasbench_graph"), links, operations, "link_patterns", "op_names", *measured)
+    names = [name.decode("ascii") for name in table["op_names"]]
+    patterns = ["".join(map(str, row)) for row in table["link_patterns"].tolist()]
+    offered = [names[i] for i in sorted(set(table[operations].ravel().tolist()))]
+    valid, test, seconds, millions = (table[name] for name in measured)
+    second = (Objective("latency_ms", maximise=False),) if latency else ()
+    return Tabular(
+        f"nasbench_graph-{graph}",
+        Space(nasbench_graph_space, operations=tuple(offered)),
+        [
+            Architecture({"links": patterns[link], **{f"n{j}": names[op] for j, op in enumerate(ops, 1)}})
+            for link, ops in zip(table[links].tolist(), table[operations].tolist())
+        ],
+        {VALID: 100 * valid, TEST: 100 * test, "latency_ms": 1000.0 * seconds, "parameters": 1e6 * millions},
+        (Objective(VALID), *second),
+        network=tree,
+    )
+
+
+BENCHMARKS: dict[str, Callable[..., Tabular]] = {
+    "nasbench201": nasbench201,
+    "nasbench_macro": nasbench_macro,
+    "nasbench_graph": nasbench_graph,
+}
 
 
 def _found(data: str | Path, name: str) -> Path:

@@ -88,12 +88,13 @@ class CellGraphs:
 
 
 def cells_of(space: Space) -> CellView:
-    """How a space of cells is read: one with a choice for each edge (NASBench-201) or one cell a block (evolved).
+    """How a space of cells is read: one with a choice for each edge (NASBench-201), one for each node and one for what
+    they take (NAS-Bench-Graph), or one cell a block (evolved).
 
     Raises:
         SpaceError: it is neither; any space has graphs traced from its networks (`ChildGraphs`).
     """
-    if view := _edge_choices(space) or _block_choices(space):
+    if view := _edge_choices(space) or _node_choices(space) or _block_choices(space):
         return view
     raise SpaceError(
         f"space '{space.name}' is not known to be made of cells; read its networks as graphs instead (ChildGraphs)"
@@ -118,6 +119,23 @@ def _edge_choices(space: Space) -> CellView | None:
     nodes = 1 + max(j for _, j in edges.values())
     kinds = ("skip_connect", *(kind for kind in options[0] if kind not in ("none", "skip_connect")))
     return CellView(read, kinds, nodes, 1)
+
+
+def _node_choices(space: Space) -> CellView | None:
+    """One cell, a choice `nJ` for what node J does and `links` for what each node takes, 0 the input."""
+    options = {choice.name: choice.options for choice in space.choices}
+    nodes = [name for name in options if re.fullmatch(r"n\d", name)]
+    if "links" not in options or len(nodes) + 1 < len(options) or not all(_SKIP in options[name] for name in nodes):
+        return None
+    last = len(nodes) + 1
+
+    def read(architecture: Architecture) -> tuple[EdgeGraph, ...]:
+        links = str(architecture["links"])
+        inner = [(int(source), j, str(architecture[f"n{j}"])) for j, source in enumerate(links, 1)]
+        ends = [(j, last, _SKIP) for j in range(1, last) if str(j) not in links]
+        return (EdgeGraph(last + 1, (*inner, *ends)),)
+
+    return CellView(read, (_SKIP, *(str(kind) for kind in options["n1"] if kind != _SKIP)), last + 1, 1)
 
 
 _CELL = re.compile(r"((?:\d|\(\d+\))+)d(\d)(?:m(\d)(\d))?e(\d+)")

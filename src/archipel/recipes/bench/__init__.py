@@ -17,8 +17,16 @@ from typing import Any
 import numpy as np
 
 from archipel.errors import OptionError, did_you_mean
-from archipel.evaluators import BENCHMARKS, Objective, Tabular, nasbench201, nasbench_macro, scores_of
-from archipel.evaluators.tabular import IMAGES
+from archipel.evaluators import (
+    BENCHMARKS,
+    Objective,
+    Tabular,
+    nasbench201,
+    nasbench_graph,
+    nasbench_macro,
+    scores_of,
+)
+from archipel.evaluators.tabular import GRAPHS, IMAGES
 from archipel.progress import SILENT, Progress
 from archipel.recipes.bench.fronts import Domination
 from archipel.recipes.bench.judging import CONTROL, anytime, behind, judged, mean_ranks
@@ -90,6 +98,13 @@ def problems(
         if devices:
             raise OptionError("NAS-Bench-Macro has no figures of devices; leave out --devices")
         return [Problem("cifar10", nasbench_macro(data), Budget(trials=limits.trials))]
+    if benchmark == "nasbench_graph":
+        if devices:
+            raise OptionError("NAS-Bench-Graph has no figures of devices; leave out --devices")
+        graphs = [nasbench_graph(data, name) for name in images or GRAPHS]
+        if limits.oracle:
+            graphs = [replace(table, objectives=(Objective(table.judged),)) for table in graphs]
+        return [Problem(name, table, Budget(trials=limits.trials)) for name, table in zip(images or GRAPHS, graphs)]
     if devices and set(images) - {"cifar10"}:
         raise OptionError("figures of devices are of NAS-Bench-201's CIFAR-10 networks; give --images cifar10, or none")
     found = []
