@@ -1,6 +1,6 @@
 """`archipel serve` under load on this machine: errors, latency below saturation, refusals above it, memory, its end.
 
-    python benchmarks/serving.py RUN [--model instanas] [--requests 10000] [--json serving.json]
+    python benchmarks/serving.py RUN [--model instanas] [--executor torch] [--requests 10000] [--json serving.json]
 
 The server is a process of its own, with the threads that the run had; the client, one process too, keeps connections
 open and posts the run's own test images as PNG. In turn:
@@ -156,12 +156,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--model", default=None)
+    parser.add_argument("--executor", default="auto")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    options = [] if asked.model is None else ["--model", asked.model]
-    files, found = pictures(asked.run), {"cores": os.cpu_count(), "model": asked.model}
+    options = ["--executor", asked.executor, *([] if asked.model is None else ["--model", asked.model])]
+    files, found = pictures(asked.run), {"cores": os.cpu_count(), "model": asked.model, "executor": asked.executor}
     found |= below(asked.run, options, files, asked.requests, asked.seed)
     found |= above(asked.run, options, files)
     found |= ended(asked.run, options, files)

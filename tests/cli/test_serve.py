@@ -17,6 +17,8 @@ from PIL import Image
 httpx = pytest.importorskip("httpx2")
 pytest.importorskip("uvicorn")
 
+PLAIN = ("--executor", "torch")
+
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
@@ -50,18 +52,20 @@ def test_it_answers_until_it_is_told_to_end(call: Any, finished: Any, port: int,
 
     asking = threading.Thread(target=ask)
     asking.start()
-    ended = call("serve", finished.path, "--port", port, "--threads", 1, "--model", "early_exit-B")
+    ended = call("serve", finished.path, "--port", port, "--threads", 1, "--model", "early_exit-B", *PLAIN)
     asking.join()
     assert ended.code == 0, ended.err
     assert "Model(early_exit, seed 0: 10 classes" in ended.out
     assert f"at http://127.0.0.1:{port}; post pictures to /predict" in ended.out
     assert told["answer"].status_code == 200
     assert told["answer"].json()["point"] == told["about"].json()["default"] == "B"
+    assert told["about"].json()["run_by"]["executor"] == "torch"
+    assert "Run by PyTorch" in ended.out
 
 
 def test_a_port_that_is_taken(call: Any, finished: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ended = call("serve", finished.path, "--port", taken.getsockname()[1])
+        ended = call("serve", finished.path, "--port", taken.getsockname()[1], *PLAIN)
     assert ended.code == 2
     assert "cannot be listened on" in ended.err
     assert "\n" not in ended.err.strip()
@@ -69,7 +73,7 @@ def test_a_port_that_is_taken(call: Any, finished: Any) -> None:
 
 def test_no_run_and_a_queue_of_none(call: Any, finished: Any) -> None:
     assert "no such folder" in call("serve", "nowhere").err
-    assert "queue is 0; give 1 or more" in call("serve", finished.path, "--queue", 0).err
+    assert "queue is 0; give 1 or more" in call("serve", finished.path, "--queue", 0, *PLAIN).err
 
 
 def test_without_the_packages_that_it_needs(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:

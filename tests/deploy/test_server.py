@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from archipel.deploy.executors import Executors
 from archipel.deploy.images import Inputs
 from archipel.deploy.manifest import Point
 from archipel.deploy.model import Predictions
@@ -37,6 +38,7 @@ class Brightness:
     kind, seed, classes, points, children = "brightness", 0, ("dark", "light"), (B, A), ("eye",)
     inputs = Inputs(1, 4, (0.0,), (1.0,))
     manifest = SimpleNamespace(title="Brightness", device={"name": "cpu"})
+    executors = Executors({"eye": None})  # type: ignore[dict-item]
 
     def __init__(self) -> None:
         self.batches: list[tuple[str | None, int]] = []
@@ -104,6 +106,7 @@ class TestAnswers:
         assert about["classes"] == ["dark", "light"]
         assert [point["name"] for point in about["points"]] == ["B", "A"]
         assert (about["default"], about["fastest_ms"]) == ("A", 1.0)
+        assert about["run_by"] == {"executor": "eye", "why": None}
         assert client.get("/health").json() == {"ready": True, "waiting": 0}
 
     def test_what_is_counted(self, client: TestClient) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from archipel.cli.overrides import Whole
-from archipel.deploy.loading import load
+from archipel.deploy.executors import Wanted
+from archipel.deploy.loading import load, opened
 from archipel.errors import OptionError
 
 __all__ = ["serve"]
@@ -23,6 +24,7 @@ def serve(
     model: str | None = None,
     seed: Whole | None = None,
     device: str = "cpu",
+    executor: Wanted = "auto",
     max_batch: Whole = 64,
     max_wait_ms: float = 0.0,
     queue: Whole = 256,
@@ -41,6 +43,8 @@ def serve(
             first if not given.
         seed: which of the run's networks of that kind; the first if not given.
         device: cpu, the default, or cuda:0.
+        executor: torch, PyTorch; onnx, ONNX Runtime; auto measures both at a few batch sizes and takes the faster for
+            each. The first start writes ONNX files into the run folder, which takes it seconds.
         max_batch: images that are run together at most.
         max_wait_ms: how long a picture waits for others; 0: it is joined by what came while the last batch ran.
         queue: pictures that may wait; one more is answered 503.
@@ -56,8 +60,9 @@ def serve(
         raise OptionError(
             f"serving needs {error.name}, which is not installed; run: pip install 'archipel[serve]'"
         ) from error
-    found = load(run, model, seed, device=device)
-    torch.set_num_threads(threads or int(found.manifest.device["threads"] or 1))
+    _, manifest = opened(run)
+    torch.set_num_threads(threads or int(manifest.device["threads"] or 1))
+    found = load(run, model, seed, device=device, executor=executor)
     app = application(found, Batching(max_batch, max_wait_ms, queue), Limits(bytes=max_bytes))
     try:
         listening = socket.create_server((host, port), backlog=2048)
@@ -69,6 +74,7 @@ def serve(
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: None)
     print(f"{found} at http://{host}:{listening.getsockname()[1]}; post pictures to /predict", flush=True)
+    print(f"Run by {found.executors}", flush=True)
     with listening:
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")).run([listening])
     print("Stopped; everything that waited is answered.")

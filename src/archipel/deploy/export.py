@@ -83,6 +83,7 @@ def export_onnx(
     input_shape: tuple[int, int, int],
     images: Sequence[Tensor] = (),
     metadata: Mapping[str, Any] | None = None,
+    timed: bool = True,
 ) -> Exported:
     """Write `network` as `path`: input `images` `[B, C, H, W]` of any batch size, output `scores` `[B, classes]`.
 
@@ -92,9 +93,9 @@ def export_onnx(
     Args:
         network: a plain module; it is copied, not changed. Batch norm is folded where a convolution is before it.
         input_shape: `(C, H, W)`.
-        images: further batches to compare on, such as real ones, normalised as in training. Where there are any, both
-            are timed on them too.
+        images: further batches to compare on, such as real ones, normalised as in training.
         metadata: kept in the file, each entry as JSON.
+        timed: whether both are timed on the last of `images`.
 
     Raises:
         OptionError: the packages of `archipel[export]` are not installed.
@@ -119,7 +120,7 @@ def export_onnx(
         feeds,
         lambda feed: {_OUTPUT: plain(torch.from_numpy(feed[_INPUT]))},
         metadata=metadata,
-        timing=feeds[-1] if images else None,
+        timing=feeds[-1] if images and timed else None,
     )
 
 
@@ -232,13 +233,13 @@ def one_by_one(feed: Feed) -> list[Feed]:
     ]
 
 
-def session_of(content: bytes | Path) -> Any:
-    """An ONNX Runtime session on one thread."""
+def session_of(content: bytes | Path, threads: int = 1) -> Any:
+    """An ONNX Runtime session, one operation at a time, each on so many threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     given = str(content) if isinstance(content, Path) else content
     return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 

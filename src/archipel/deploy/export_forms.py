@@ -44,12 +44,15 @@ _ALIGNED = 64
 """Weights in a file of their own begin at multiples of so many bytes."""
 
 
-def export_child(model: Model, path: Path, pixels: Tensor, point: Point, name: str | None = None) -> Exported:
+def export_child(
+    model: Model, path: Path, pixels: Tensor, point: Point, name: str | None = None, *, timed: bool = True
+) -> Exported:
     """One network that always answers, see `export_onnx`.
 
     Args:
         pixels: images to compare on, uint8 `[N, C, H, W]`.
         name: which, as predictions name it; the one that answers most of the images if not given.
+        timed: whether file and PyTorch are timed, which takes longer than comparing them.
 
     Raises:
         OptionError: there is no such network.
@@ -57,8 +60,8 @@ def export_child(model: Model, path: Path, pixels: Tensor, point: Point, name: s
     name = name or _frequent(model, pixels, point)[0][0]
     network = model.form.child(name, point).cpu()
     metadata = metadata_of(model, point) | {"network": name}
-    images = [model.inputs.normalise(pixels)]
-    return export_onnx(network, path, input_shape=model.manifest.input_shape, images=images, metadata=metadata)
+    shape, images = model.manifest.input_shape, [model.inputs.normalise(pixels)]
+    return export_onnx(network, path, input_shape=shape, images=images, metadata=metadata, timed=timed)
 
 
 def export_routed(

@@ -7,18 +7,25 @@ from pathlib import Path
 
 import torch
 
+from archipel.deploy.executors import WANTED, Wanted
 from archipel.deploy.forms import FORMS, Loaded
 from archipel.deploy.manifest import FILE, Family, Manifest, Point
 from archipel.deploy.model import Model
+from archipel.deploy.onnx_form import executors
 from archipel.deploy.rebuilding import Rebuilding
 from archipel.errors import OptionError, did_you_mean
 from archipel.run.folder import RunFolder
 
-__all__ = ["load", "model_names"]
+__all__ = ["load", "model_names", "opened"]
 
 
 def load(
-    run: str | Path, model: str | None = None, seed: int | None = None, *, device: str | torch.device = "cpu"
+    run: str | Path,
+    model: str | None = None,
+    seed: int | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    executor: Wanted = "torch",
 ) -> Model:
     """What a finished run found, ready to answer images. Needs the run folder alone.
 
@@ -34,21 +41,34 @@ def load(
             latency is asked for. What the run reports first if not given: early exits, else InstaNAS, else a cascade.
         seed: which of the run's networks of that kind; the first if not given.
         device: where it computes, "cpu" or "cuda:0".
+        executor: what runs batches: "torch"; "onnx", ONNX Runtime on as many threads as torch has now, several times as
+            fast where images come one at a time, from files that the first call takes seconds to write into the run
+            folder; "auto" measures both at a few batch sizes and takes the faster for each (`model.executors` says
+            which), PyTorch where `archipel[export]` is not installed.
 
     Raises:
         RunError: the folder is no finished run, was made by an earlier version, or is damaged.
         OptionError: it has no such model or seed.
         SpaceError: a space of the user's own is no more where it was.
     """
+    if executor not in WANTED:
+        mend = did_you_mean(executor, WANTED)
+        raise OptionError(f"executor is '{executor}'; give one of {', '.join(WANTED)}{mend}")
+    folder, manifest = opened(run)
+    family, first = _chosen(folder, manifest.families, model, seed)
+    place = torch.device(device)
+    form: Loaded = FORMS[family.form](family, Rebuilding(folder, manifest, place))
+    made = Model(manifest, family, form, place, first)
+    return made if executor == "torch" else made.run_by(executors(made, folder, executor))
+
+
+def opened(run: str | Path) -> tuple[RunFolder, Manifest]:
+    """A finished run, and what it says of its networks. Raises `RunError` as of `load`."""
     path = Path(run).expanduser()
     if (path / "instances" / FILE).is_file():  # a run that first evolved a space: the last of its parts
         path /= "instances"
     folder = RunFolder.open(path, write=False)
-    manifest = Manifest.read(folder)
-    family, first = _chosen(folder, manifest.families, model, seed)
-    place = torch.device(device)
-    form: Loaded = FORMS[family.form](family, Rebuilding(folder, manifest, place))
-    return Model(manifest, family, form, place, first)
+    return folder, Manifest.read(folder)
 
 
 def model_names(manifest: Manifest) -> list[str]:

@@ -6,6 +6,7 @@ Letters: `N` images.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from archipel.deploy.executors import Executors
 from archipel.deploy.forms import Loaded
 from archipel.deploy.images import Images, Inputs
 from archipel.deploy.manifest import Family, Manifest, Point
@@ -83,20 +85,32 @@ class Model:
         seed: which of the run's.
         points: the ways in which it can answer, each a trade-off, fast to slow.
         inputs: how pictures become a batch: `model.inputs(images)` is float32 `[N, C, H, W]`.
-        form: what answers, and what it was rebuilt from.
+        form: what answers, in PyTorch, and what it was rebuilt from.
+        executors: what runs batches: `form`, or ONNX Runtime.
         manifest: what the run says of all its networks.
     """
 
     def __init__(
         self, manifest: Manifest, family: Family, form: Loaded, device: torch.device, first: Point | None = None
     ) -> None:
-        """`first`: what answers where nothing is said of latency; the family's first if not given."""
+        """Run by PyTorch.
+
+        Args:
+            first: what answers where nothing is said of latency; the family's first if not given.
+        """
         channels, size, _ = manifest.input_shape
         self.manifest, self.family, self.form, self.device = manifest, family, form, device
         self.kind, self.seed, self.classes = family.kind, family.seed, manifest.classes
         self.inputs = Inputs(channels, size, manifest.mean, manifest.std)
         self.points = tuple(sorted(family.points, key=lambda point: point.ms))
+        self.executors = Executors({"torch": form})
         self._first = first or family.points[0]
+
+    def run_by(self, executors: Executors) -> Model:
+        """The same, its batches run by others."""
+        moved = copy.copy(self)
+        moved.executors = executors
+        return moved
 
     def __repr__(self) -> str:
         fast, slow = self.points[0].ms, self.points[-1].ms
@@ -155,7 +169,7 @@ class Model:
 
     def answer(self, pixels: Tensor, point: Point) -> Predictions:
         """`predict` of what `inputs.pixels` made of the images."""
-        parts = [self.form.answer(self._ready(some), point) for some in pixels.split(BATCH)]
+        parts = [self.executors.answer(self._ready(some), point) for some in pixels.split(BATCH)]
         probabilities = torch.cat([part.output.float().softmax(1) for part in parts]).cpu().numpy()
         children = tuple(name for part in parts for name in part.children)
         return Predictions(self.classes, probabilities, children, torch.cat([part.ms for part in parts]).numpy())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from archipel.deploy.onnx_scope import Scope
 from archipel.instance.cascade import Cascade, joined
-from archipel.instance.escalation import doubt
+from archipel.instance.escalation import Gain, doubt
 from archipel.nn.onnx_model import Known, Part, onnx_parts
 
 __all__ = ["routed_cascade"]
@@ -44,7 +44,7 @@ class _Stage(nn.Module):
             answer = joined(before, answer, self.number)
         if self.last:
             return (answer,)
-        if self.gain is None:
+        if not isinstance(self.gain, Gain):
             return answer, doubt(answer), maps
         weights, bias = self.gain.weights, self.gain.bias
         return answer, answer.topk(len(weights), 1).values @ weights + bias, maps  # `gain`, in fewer operations

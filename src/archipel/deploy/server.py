@@ -118,6 +118,7 @@ class _Serving:
                 "default": model.at().name,
                 "fastest_ms": model.points[0].ms,
                 "predicted_on": device["name"],
+                "run_by": model.executors.to_json(),
                 "post_images_to": "/predict",
             }
         )
