@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import archipel
+from archipel.cli.train import resolvable
 from archipel.errors import OptionError
+from archipel.spaces import NETS, SPACES
 from archipel.tasks import load
 
 TINY = ("--width", 0.25, "--images", 200, "--test-images", 60, "--epochs", 2, "--threads", 1)
@@ -26,6 +28,12 @@ def test_train_then_eval_gives_the_same_number(call, trained):
         assert again["cross_entropy"] == pytest.approx(trained[split]["cross_entropy"], rel=1e-6)
     assert "60 test images of digits" in call("eval", "a").out
     assert len(trained["history"]) == 2
+
+
+def test_every_published_network_is_in_a_listed_space():
+    for name, net in NETS.items():
+        assert SPACES[resolvable(name)] is net.function
+    assert resolvable("own.py:mine") == "own.py:mine"
 
 
 def test_it_answers_from_the_folder_alone(call, trained, tmp_path):

@@ -29,7 +29,7 @@ from archipel.space import Space
 from archipel.spaces import NETS, SPACES
 from archipel.tasks import Classification
 
-__all__ = ["Training", "train"]
+__all__ = ["Training", "resolvable", "train"]
 
 _OPTIMISATION = Optimisation(epochs=30)
 _OVERRIDES = overriding(_OPTIMISATION)
@@ -198,7 +198,7 @@ def _finish(
             seed=request.seed,
             progress=progress,
         )
-        leave_manifest(folder, task, device, space, architecture, _resolvable(request.network))
+        leave_manifest(folder, task, device, space, architecture, resolvable(request.network))
         return result
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; continue with '{again}'") from None
@@ -206,7 +206,7 @@ def _finish(
         raise StorageError(f"{error}; then continue with '{again}'") from error
 
 
-def _resolvable(network: str) -> str:
+def resolvable(network: str) -> str:
     """What the space of a network is found by: a published one is in one of those listed."""
     if network not in NETS:
         return network
