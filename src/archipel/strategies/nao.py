@@ -27,7 +27,7 @@ class NAO:
     Args:
         initial, batch, top: 600, 300 and 100 in the paper, for a thousand networks and more.
         longest: the largest η.
-        epochs: of each round's training.
+        epochs: of each round's training; 1000 in the paper.
         trade_off: of the squared error, the rest is the decoder's (λ).
 
     Raises:
@@ -44,7 +44,7 @@ class NAO:
         batch: int = 20,
         top: int = 40,
         longest: int = 50,
-        epochs: int = 1000,
+        epochs: int = 300,
         trade_off: float = 0.8,
     ) -> None:
         only_one(objectives, "nao")
