@@ -4,8 +4,9 @@
 
 builds the page into FOLDER/page, serves it on the loopback interface, opens it in headless Chromium with every foreign
 host refused, and prints what it found: images whose class or architecture differ from what Python says (there should
-be none), the time until the page can be used and what it is made of, the time until an image is routed, what the page
-answers to files that are no pictures, and what it makes of a camera (Chromium's own, which shows a moving figure).
+be none), the time until the page can be used, by the clock and of its process on all cores, what it is made of, the
+time until an image is routed, what the page answers to files that are no pictures, and what it makes of a camera
+(Chromium's own, which shows a moving figure).
 Screenshots, wide and narrow, light and dark, go into FOLDER. `--brief` leaves out all but the times.
 """
 
@@ -147,10 +148,14 @@ def check(page_at: str, out: Path, inputs: Inputs, found: dict[str, Any], *, bri
                     "request",
                     lambda r: None if r.url.startswith((page_at, "data:", "blob:")) else found["foreign"].append(r.url),
                 )
+                browsers = context.new_cdp_session(page)
+                browsers.send("Performance.enable")
                 begin = time.perf_counter()
                 page.goto(page_at)
                 page.wait_for_selector("body[data-ready]", state="attached")
                 found.setdefault("interactive_s", []).append(round(time.perf_counter() - begin, 2))
+                known = {one["name"]: one["value"] for one in browsers.send("Performance.getMetrics")["metrics"]}
+                found.setdefault("interactive_cpu_s", []).append(round(known["ProcessTime"], 2))
                 found.setdefault("made_of", page.evaluate(MARKS))
                 if brief:
                     context.close()

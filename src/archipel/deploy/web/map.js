@@ -17,8 +17,10 @@ function place({ xy, vectors }, vector) {
   return [0, 1].map((axis) => near.reduce((sum, [far, i]) => sum + xy[i][axis] / far, 0) / total);
 }
 
+// The picture of a map, {svg, at, ring, lit}: its dots are drawn once, however often another image is lit.
 // colour: of a share, 0 the fastest image of the map and 1 the slowest.
-export function drawMap(box, known, vector, colour) {
+const pictures = new WeakMap();
+function pictureOf(known, colour) {
   const size = 100, pad = 6;
   const spans = [0, 1].map((axis) => {
     const values = known.xy.map((spot) => spot[axis]);
@@ -29,9 +31,17 @@ export function drawMap(box, known, vector, colour) {
   const low = Math.min(...known.ms), high = Math.max(...known.ms);
   const svg = element("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `Map of ${known.xy.length} test images; a ring marks the image under view` });
   known.xy.forEach((spot, i) => svg.append(element("circle", { ...at(spot), r: 0.9, style: `fill:${colour(high > low ? (known.ms[i] - low) / (high - low) : 0.5)}`, class: "dot" })));
-  if (vector) {
-    const spot = at(place(known, vector));
-    svg.append(element("circle", { ...spot, r: 3.4, class: "ring" }), element("circle", { ...spot, r: 1.5, class: "lit" }));
+  const ring = element("circle", { r: 3.4, class: "ring" }), lit = element("circle", { r: 1.5, class: "lit" });
+  svg.append(ring, lit);
+  return { svg, at, ring, lit };
+}
+
+export function drawMap(box, known, vector, colour) {
+  if (!pictures.has(known)) pictures.set(known, pictureOf(known, colour));
+  const { svg, at, ring, lit } = pictures.get(known), { cx, cy } = at(place(known, vector));
+  for (const mark of [ring, lit]) {
+    mark.setAttribute("cx", cx);
+    mark.setAttribute("cy", cy);
   }
-  box.replaceChildren(svg);
+  if (box.firstChild !== svg) box.replaceChildren(svg);
 }
