@@ -94,13 +94,13 @@ def test_files_stay_until_the_run_is_another(copied: Path, monkeypatch: pytest.M
         made.append(path)
 
     monkeypatch.setattr(onnx_form, "export_routed", written)
+    monkeypatch.setattr(onnx_form, "export_single", written)
     monkeypatch.setattr(onnx_form, "session_of", lambda path, threads: (path.read_bytes(), threads))
     for file in (copied / "onnx").glob("early_exit-*"):
         file.unlink()
     archipel.load(copied, executor="onnx")
     archipel.load(copied, executor="onnx")
-    (path,) = made
-    assert path.parent == copied / "onnx"
+    assert [path.parent for path in made] == [copied / "onnx"] * 2, "one for batches, one for an image alone"
 
     def other(temperature: float) -> None:
         content = json.loads((copied / FILE).read_text())
@@ -109,13 +109,13 @@ def test_files_stay_until_the_run_is_another(copied: Path, monkeypatch: pytest.M
 
     other(1.5)
     archipel.load(copied, executor="onnx")
-    assert made[1] != path
-    assert list((copied / "onnx").glob("early_exit-*")) == [made[1]], "the old one is gone"
+    assert len({*made}) == 4
+    assert {*(copied / "onnx").glob("early_exit-*")} == {*made[2:]}, "the old ones are gone"
     monkeypatch.setattr(os, "access", lambda *_: False)
     other(2.0)
     archipel.load(copied, executor="onnx")
-    assert made[2].parent != copied / "onnx", "elsewhere, where the run may not be written"
-    assert not made[2].exists()
+    assert made[4].parent != copied / "onnx", "elsewhere, where the run may not be written"
+    assert not made[4].exists()
 
 
 class TestMistakes:

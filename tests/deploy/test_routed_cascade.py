@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from archipel.instance.cascade import EVERYTHING, NOTHING, Cascade
 from archipel.instance.escalation import Gain
 from archipel.nn import ConvBN
 from archipel.nn.exits import Exits
+from archipel.nn.onnx_model import Known
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -40,12 +43,15 @@ def test_the_same_stages_give_the_same_answers(make) -> None:
     cascade = make()
     images = 3 * torch.randn(24, 3, 10, 10)
     count = len(cascade.stages)
-    model = routed_cascade(cascade, (3, 10, 10))
+    known: Known = {}
+    model, alone = (routed_cascade(cascade, (3, 10, 10), single=single, known=known) for single in (False, True))
     onnx.checker.check_model(model)
+    onnx.checker.check_model(alone)
+    for_one = onnxruntime.InferenceSession(alone.SerializeToString(), providers=["CPUExecutionProvider"])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert [given.name for given in session.get_inputs()] == ["images", "thresholds"]
 
-    def theirs(images: Tensor, thresholds: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    def theirs(images: Tensor, thresholds: list[float], session: Any = session) -> tuple[np.ndarray, np.ndarray]:
         scores, stage = session.run(
             ["scores", "stage"], {"images": images.numpy(), "thresholds": np.array(thresholds, np.float32)}
         )
@@ -62,9 +68,10 @@ def test_the_same_stages_give_the_same_answers(make) -> None:
         torch.testing.assert_close(torch.from_numpy(scores), ours.output, rtol=1e-4, atol=1e-5)
         everyone |= set(stage.tolist())
         for i in range(4):
-            alone, who = theirs(images[i : i + 1], thresholds)
-            assert who.tolist() == [stage[i]]
-            np.testing.assert_allclose(alone[0], scores[i], rtol=1e-4, atol=1e-5)
+            for runs in (session, for_one):
+                own, who = theirs(images[i : i + 1], thresholds, runs)
+                assert who.tolist() == [stage[i]]
+                np.testing.assert_allclose(own[0], scores[i], rtol=1e-4, atol=1e-5)
     assert everyone == set(range(count))
 
 

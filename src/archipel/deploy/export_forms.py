@@ -32,7 +32,16 @@ from archipel.nn.fold import fold_for_inference
 from archipel.nn.onnx_model import Known, onnx_parts
 from archipel.run.atomic import replace as write
 
-__all__ = ["FORMS", "Form", "export_child", "export_controller", "export_frequent", "export_routed", "metadata_of"]
+__all__ = [
+    "FORMS",
+    "Form",
+    "export_child",
+    "export_controller",
+    "export_frequent",
+    "export_routed",
+    "export_single",
+    "metadata_of",
+]
 
 Form = Literal["child", "frequent", "routed", "controller"]
 FORMS: tuple[Form, ...] = ("child", "frequent", "routed", "controller")
@@ -40,6 +49,8 @@ COVERED = 0.95
 """Share of the images that the most frequent networks are to answer."""
 MOST = 16
 """Of them."""
+_ALONE = 32
+"""Images that a file for one image is compared on."""
 _ALIGNED = 64
 """Weights in a file of their own begin at multiples of so many bytes."""
 
@@ -84,20 +95,8 @@ def export_routed(
     needs_extra()
     shape = model.manifest.input_shape
     images = [*noise(shape), model.inputs.normalise(pixels)]
-    metadata = metadata_of(model, point)
     if isinstance(model.form, Escalating):
-        cascade = model.form.cascade(point).cpu()
-        with said():
-            graph = routed_cascade(cascade, shape, known=known)
-        every = sorted({point.thresholds, model.points[0].thresholds, model.points[-1].thresholds})
-        feeds = [_feed(x, thresholds=np.array(t, np.float32)) for t in every for x in images]
-        at_point = _feed(images[-1], thresholds=np.array(point.thresholds, np.float32))
-
-        def escalated(feed: Feed) -> Mapping[str, Tensor]:
-            output, stage, _ = cascade.at(feed["thresholds"].tolist()).answer(torch.from_numpy(feed["images"]))
-            return {"scores": output, "stage": stage}
-
-        return kept(graph, path, feeds, escalated, metadata=metadata, timing=at_point if timed else None)
+        return _export_cascade(model, path, images, point, single=False, known=known, timed=timed)
     if isinstance(model.form, Gated):
         raise OptionError(
             f"{model.kind} decides inside its blocks, which a file of options side by side cannot hold; export --form "
@@ -121,7 +120,34 @@ def export_routed(
         )
         return {"scores": output, "codes": codes}
 
-    return kept(graph, path, feeds, controlled, metadata=metadata, timing=feeds[-1] if timed else None)
+    timing = feeds[-1] if timed else None
+    return kept(graph, path, feeds, controlled, metadata=metadata_of(model, point), timing=timing)
+
+
+def export_single(model: Model, path: Path, pixels: Tensor, point: Point, *, known: Known | None = None) -> Exported:
+    """As `export_routed` of exits and cascades, for one image at a time: less around the layers than a batch needs."""
+    needs_extra()
+    images = [row[None] for row in model.inputs.normalise(pixels[:_ALONE])]
+    return _export_cascade(model, path, images, point, single=True, known=known, timed=False)
+
+
+def _export_cascade(
+    model: Model, path: Path, images: list[Tensor], point: Point, *, single: bool, known: Known | None, timed: bool
+) -> Exported:
+    assert isinstance(model.form, Escalating)
+    cascade = model.form.cascade(point).cpu()
+    with said():
+        graph = routed_cascade(cascade, model.manifest.input_shape, single=single, known=known)
+    every = sorted({point.thresholds, model.points[0].thresholds, model.points[-1].thresholds})
+    feeds = [_feed(x, thresholds=np.array(t, np.float32)) for t in every for x in images]
+    at_point = _feed(images[-1], thresholds=np.array(point.thresholds, np.float32))
+
+    def escalated(feed: Feed) -> Mapping[str, Tensor]:
+        output, stage, _ = cascade.at(feed["thresholds"].tolist()).answer(torch.from_numpy(feed["images"]))
+        return {"scores": output, "stage": stage}
+
+    timing = at_point if timed else None
+    return kept(graph, path, feeds, escalated, metadata=metadata_of(model, point), timing=timing)
 
 
 def export_controller(model: Model, path: Path, pixels: Tensor, point: Point) -> Exported:

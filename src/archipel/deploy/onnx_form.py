@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from archipel.deploy.executors import Executors, Wanted
 from archipel.deploy.export import session_of
-from archipel.deploy.export_forms import export_child, export_routed
+from archipel.deploy.export_forms import export_child, export_routed, export_single
 from archipel.deploy.forms import Answered, Controlled, Escalating, Static
 from archipel.deploy.manifest import Point
 from archipel.deploy.model import Model
@@ -48,16 +48,18 @@ class OnnxForm:
 
     Args:
         sessions: ONNX Runtime's, by the position of their network among the family's; of exits and cascades one, 0.
+        single: of exits and cascades, what runs an image that comes alone.
     """
 
-    def __init__(self, form: Static | Escalating | Controlled, sessions: Mapping[int, Any]) -> None:
-        self.form, self.sessions = form, sessions
+    def __init__(self, form: Static | Escalating | Controlled, sessions: Mapping[int, Any], single: Any = None) -> None:
+        self.form, self.sessions, self.single = form, sessions, single
 
     def answer(self, inputs: Tensor, point: Point) -> Answered:
         form, feed = self.form, {"images": inputs.contiguous().numpy()}
         if isinstance(form, Escalating):
             feed["thresholds"] = np.array(point.thresholds, np.float32)
-            output, stage = self.sessions[0].run(["scores", "stage"], feed)
+            session = self.single if len(inputs) == 1 else self.sessions[0]
+            output, stage = session.run(["scores", "stage"], feed)
             return form.told(torch.from_numpy(output), torch.from_numpy(stage))
         session = self.sessions[point.network]
         if isinstance(form, Static):
@@ -112,28 +114,40 @@ def onnx_form(model: Model, folder: RunFolder, pixels: Tensor) -> OnnxForm:
     if not isinstance(model.form, Static | Escalating | Controlled):
         raise OptionError(f"{model.kind} decides on its way through the network, which no ONNX file holds; give torch")
     _needed("onnxruntime")
-    points = {0: model.at()} if isinstance(model.form, Escalating) else {p.network: p for p in model.points}
     known: Known = {}
+    threads = torch.get_num_threads()
     with _place(folder) as place:
-        sessions = {
-            number: session_of(_file(model, folder, place, number, point, pixels, known), torch.get_num_threads())
-            for number, point in sorted(points.items())
-        }
-    return OnnxForm(model.form, sessions)
+
+        def session(name: str, point: Point, write: Callable[[Path, Point], object]) -> Any:
+            return session_of(_file(model, folder, place, name, point, write), threads)
+
+        def routed(path: Path, point: Point) -> None:
+            export_routed(model, path, pixels, point, known=known, timed=False)
+
+        def alone(path: Path, point: Point) -> None:
+            export_single(model, path, pixels, point, known=known)
+
+        def child(path: Path, point: Point) -> None:
+            export_child(model, path, pixels, point, model.family.networks[point.network].name, timed=False)
+
+        if isinstance(model.form, Escalating):
+            point = model.at()
+            single = session("single", point, alone)
+            return OnnxForm(model.form, {0: session("0", point, routed)}, single)
+        points = {point.network: point for point in model.points}
+        write = child if isinstance(model.form, Static) else routed
+        return OnnxForm(model.form, {n: session(str(n), point, write) for n, point in sorted(points.items())})
 
 
 def _file(
-    model: Model, folder: RunFolder, place: Path, number: int, point: Point, pixels: Tensor, known: Known
+    model: Model, folder: RunFolder, place: Path, name: str, point: Point, write: Callable[[Path, Point], object]
 ) -> Path:
-    stem = f"{model.kind}-{model.seed}-{number}"
-    path = place / f"{stem}-{_source(model, folder, number)}.onnx"
+    stem = f"{model.kind}-{model.seed}-{name}"
+    path = place / f"{stem}-{_source(model, folder, point.network)}.onnx"
     if path.is_file():
         return path
     _needed("onnx", "onnxscript")
-    if isinstance(model.form, Static):
-        export_child(model, path, pixels, point, model.family.networks[number].name, timed=False)
-    else:
-        export_routed(model, path, pixels, point, known=known, timed=False)
+    write(path, point)
     for old in place.glob(f"{stem}-*.onnx"):
         if old != path:
             old.unlink(missing_ok=True)
