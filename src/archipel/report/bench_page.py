@@ -112,9 +112,9 @@ def _legend(names: Sequence[str]) -> Markup:
 def _panel(one: Mapping[str, Any], names: Sequence[str]) -> theme.Panel:
     over = "simulated seconds" if one["axis"] == "seconds" else "architectures tried"
     what, most = (
-        ("Hypervolume of the true figures", "what the table’s own front dominates, 100 %")
+        ("Hypervolume of the true figures", "what the table’s own front dominates, 100\u00a0%")
         if _two(one)
-        else ("True accuracy", f"the optimum, {one['optimum']:.2f} %")
+        else ("True accuracy", f"the optimum, {one['optimum']:.2f}\u00a0%")
     )
     sentence = (
         f"{what} of what looked best so far, over {over}: mean over seeds, and a 95 % interval where the colour is "
