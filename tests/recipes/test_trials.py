@@ -28,7 +28,7 @@ from archipel.tasks import load
 SMALL = Settings(
     network=Network(width=0.25),
     training=TrialTraining(epochs=3, lr=0.02),
-    stopping=Stopping(observe=0.3, patience=1, confidence=0.5),
+    stopping=Stopping(curves=6, observe=0.3, patience=1, confidence=0.5),
     retraining=Retraining(epochs=1, networks=2),
 )
 REQUEST = {"data": "digits", "space": "nasbench_macro", "strategy": "random", "trials": 9, "images": 120,

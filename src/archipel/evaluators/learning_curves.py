@@ -59,8 +59,8 @@ class LatestScores:
     """A plane through the last score and the logarithm of the last training loss, or where losses are not known the
     score's gain over two epochs; one for every number of epochs seen.
 
-    For few curves: three numbers are learned, and predictions have Student's distribution, so that what six curves do
-    not say counts too. The loss is a mean over far more images than the score, and early on says more of the end.
+    For few curves: three numbers are learned, and predictions have Student's distribution, so that what eight curves
+    do not say counts too. The loss is a mean over far more images than the score, and early on says more of the end.
     """
 
     def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:

@@ -64,7 +64,7 @@ class Stopping:
     """Of `curves`: how sure it has to be that it ends below the best (Δ; 0.95 in the paper)."""
     patience: int = 2
     """Of `curves`: so sure after so many epochs in a row; 1 in the paper."""
-    curves: int = 6
+    curves: int = 8
     """Of `curves` and `median`: trainings that are run to their end before the first question."""
     observe: float = 0.25
     """Share of a training before the first question about it; of `hyperband`, of its least patient halving."""
