@@ -185,14 +185,13 @@ def _stage(problem: Problem, spec: str) -> str:
 
 
 def _work(folder: RunFolder, problem: Problem, spec: str, seeds: int, seed: int, progress: Progress) -> None:
-    begin, table = time.perf_counter(), problem.table
+    begin, table = time.process_time(), problem.table
     runs = []
     with progress.bar(f"{spec} on {problem.name}", seeds) as bar:
         for i in range(seeds):
             runs.append(_searched(problem, spec, seed_of(seed, "bench", i)))
             bar.advance(**{table.judged: runs[-1]["final"]})
-    done = time.perf_counter() - begin
-    folder.mark_done(_stage(problem, spec), {"runs": runs, "stage_seconds": done})
+    folder.mark_done(_stage(problem, spec), {"runs": runs, "cpu_seconds": time.process_time() - begin})
 
 
 def _searched(problem: Problem, spec: str, seed: int) -> dict[str, Any]:
@@ -241,7 +240,7 @@ def _judged(folder: RunFolder, problem: Problem, strategies: Sequence[str]) -> d
     for spec in strategies:
         done = folder.stage_done(_stage(problem, spec))
         assert done is not None, spec
-        runs[spec], seconds[spec] = done["runs"], done["stage_seconds"]
+        runs[spec], seconds[spec] = done["runs"], done["cpu_seconds"]
     rows = judged({spec: [run["final"] for run in runs[spec]] for spec in strategies}, problem.optimum)
     domination = problem.domination
     return {
