@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from collections import deque
-
 import torch
 
 from archipel.architecture import Architecture
 from archipel.errors import OptionError
 from archipel.evaluators.predictors.nao import EncoderPredictorDecoder, NAOFitting
 from archipel.space import Space
-from archipel.strategies.strategy import Scores, only_one
+from archipel.strategies.rounds import InRounds
+from archipel.strategies.strategy import only_one
 
 __all__ = ["NAO"]
 
 
-class NAO:
+class NAO(InRounds):
     """Neural architecture optimisation (Luo et al., NeurIPS 2018, arXiv 1808.07233).
 
     The first `initial` architectures are random. Then rounds: encoder, predictor and decoder learn anew from all that
@@ -48,38 +46,17 @@ class NAO:
         trade_off: float = 0.8,
     ) -> None:
         only_one(objectives, "nao")
-        for name, value in (("initial", initial), ("batch", batch), ("top", top), ("longest", longest)):
-            if value < 1:
-                raise OptionError(f"{name} is {value}; give 1 or more")
         if not 0.0 <= trade_off <= 1.0:
             raise OptionError(f"trade_off is {trade_off:g}; give a share from 0 to 1")
-        self.space = space
-        self.rng = random.Random(seed)
+        super().__init__(space, seed=seed, initial=initial, batch=batch, top=top, longest=longest)
         self.predictor = EncoderPredictorDecoder(space, NAOFitting(trade_off=trade_off, epochs=epochs), seed=seed)
-        self.initial, self.batch, self.top, self.longest = initial, batch, top, longest
-        self.known: dict[Architecture, float] = {}
-        self.seen: set[Architecture] = set()
-        """Asked for or told, whatever came of it."""
-        self.queue: deque[Architecture] = deque()
+        self.batch, self.top, self.longest = batch, top, longest
 
-    def ask(self) -> Architecture:
-        while self.queue and self.queue[0] in self.seen:
-            self.queue.popleft()
-        if not self.queue and len(self.seen) >= self.initial and len(self.known) > 1:
-            self.queue.extend(self._round())
-        asked = self.queue.popleft() if self.queue else self._random()
-        self.seen.add(asked)
-        return asked
-
-    def tell(self, architecture: Architecture, scores: Scores) -> None:
-        self.seen.add(architecture)
-        if scores is not None:
-            self.known[architecture] = scores[0]
-
-    def _round(self) -> list[Architecture]:
+    def round(self) -> list[Architecture]:
         architectures = list(self.known)
-        self.predictor.fit(architectures, torch.tensor(list(self.known.values()), dtype=torch.float64))
-        best = sorted(architectures, key=lambda a: -self.known[a])[: self.top]
+        scores = torch.tensor([score for (score,) in self.known.values()], dtype=torch.float64)
+        self.predictor.fit(architectures, scores)
+        best = sorted(architectures, key=lambda a: -self.known[a][0])[: self.top]
         found: dict[Architecture, None] = {}  # a set that keeps its order
         for step in range(1, self.longest + 1):
             for moved in self.predictor.moved(best, step):
@@ -87,12 +64,4 @@ class NAO:
                     found[moved] = None
             if len(found) == self.batch:
                 break
-        return [*found, *(self._random() for _ in range(self.batch - len(found)))]
-
-    def _random(self) -> Architecture:
-        """A random architecture, one that was not seen if such a one is found soon."""
-        for _ in range(100):
-            drawn = self.space.sample(self.rng)
-            if drawn not in self.seen:
-                break
-        return drawn
+        return [*found, *(self.random() for _ in range(self.batch - len(found)))]

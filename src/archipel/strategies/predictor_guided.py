@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
@@ -19,7 +18,8 @@ from archipel.space import Space
 from archipel.strategies.acquisition import acquisition
 from archipel.strategies.hypervolume import expected_hypervolume_improvement
 from archipel.strategies.nsga2 import crowding, fronts
-from archipel.strategies.strategy import Scores, only_one
+from archipel.strategies.rounds import InRounds
+from archipel.strategies.strategy import only_one
 
 __all__ = ["PROPOSALS", "PredictorGuided", "Proposals", "around", "children"]
 
@@ -29,7 +29,7 @@ Proposals: TypeAlias = Callable[
 """f(space, known ones best first, how many, what may be none, chance) → candidates."""
 
 
-class PredictorGuided:
+class PredictorGuided(InRounds):
     """Candidates → predictor → the most promising are tried → fit again (NPENAS, BANANAS and their kin).
 
     The first `initial` architectures are random. Then rounds: the predictor learns from all that is known, `candidates`
@@ -65,9 +65,7 @@ class PredictorGuided:
         propose: str = "children",
         acquire: str = "mean",
     ) -> None:
-        for name, value in (("initial", initial), ("batch", batch), ("candidates", candidates)):
-            if value < 1:
-                raise OptionError(f"{name} is {value}; give 1 or more")
+        super().__init__(space, seed=seed, initial=initial, batch=batch, candidates=candidates)
         if propose not in PROPOSALS:
             raise OptionError(
                 f"there are no proposals '{propose}' ({', '.join(PROPOSALS)}){did_you_mean(propose, PROPOSALS)}"
@@ -86,31 +84,12 @@ class PredictorGuided:
                     f"acquisition '{acquire}' needs a predictor that says how unsure it is, and {type(one).__name__} "
                     "does not; take 'mean'"
                 )
-        self.space, self.predictors = space, tuple(predictors)
-        self.initial, self.batch, self.candidates = initial, batch, candidates
+        self.predictors = tuple(predictors)
+        self.batch, self.candidates = batch, candidates
         self.propose = PROPOSALS[propose]
-        self.rng = random.Random(seed)
         self.chance = torch.Generator().manual_seed(seed)
-        self.known: dict[Architecture, tuple[float, ...]] = {}
-        self.seen: set[Architecture] = set()
-        """Asked for or told, whatever came of it."""
-        self.queue: deque[Architecture] = deque()
 
-    def ask(self) -> Architecture:
-        while self.queue and self.queue[0] in self.seen:
-            self.queue.popleft()
-        if not self.queue and len(self.seen) >= self.initial and len(self.known) > 1:
-            self.queue.extend(self._round())
-        asked = self.queue.popleft() if self.queue else self._random()
-        self.seen.add(asked)
-        return asked
-
-    def tell(self, architecture: Architecture, scores: Scores) -> None:
-        self.seen.add(architecture)
-        if scores is not None:
-            self.known[architecture] = scores
-
-    def _round(self) -> list[Architecture]:
+    def round(self) -> list[Architecture]:
         architectures = list(self.known)
         scores = torch.tensor(list(self.known.values()), dtype=torch.float64)  # [N, objectives]
         normal = torch.stack([NormalScores.of(column).forward(column) for column in scores.T.contiguous()])
@@ -146,14 +125,6 @@ class PredictorGuided:
             for front in fronts(points[good])
             for i in np.argsort(-crowding(points[good[front]]), kind="stable")
         ]
-
-    def _random(self) -> Architecture:
-        """A random architecture, one that was not seen if such a one is found soon."""
-        for _ in range(100):
-            drawn = self.space.sample(self.rng)
-            if drawn not in self.seen:
-                break
-        return drawn
 
 
 def children(
