@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import archipel
 from archipel.architecture import Architecture
 from archipel.cli.train import Training
 from archipel.cli.trained import trained
@@ -99,6 +100,8 @@ class TestOneSearch:
         found = trained(path, None, trials.SILENT)
         assert found.architecture.to_json() == result["networks"][0]["architecture"]
         assert evaluate(found.network, found.task, "test").score == result["networks"][0]["accuracy"]
+        images = [found.task.image("test", i) for i in range(4)]
+        assert len(archipel.load(path / result["networks"][0]["folder"]).predict(images).labels) == 4
         with pytest.raises(OptionError, match=r"has no network 'A-1' \(A-0, random-0\); did you mean 'A-0'\?"):
             trained(path, "A-1", trials.SILENT)
 

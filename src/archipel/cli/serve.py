@@ -36,7 +36,7 @@ def serve(
     Ends with Ctrl-C or SIGTERM, once everything that waits is answered. Needs pip install 'archipel[serve]'.
 
     Args:
-        run: the folder of a finished "archipel run".
+        run: the folder of a finished run: of "archipel run", "archipel train" or "archipel search".
         host: address to listen on; 0.0.0.0 for all of this machine's.
         port: port to listen on; 0 for one that is free.
         model: which of the run's families, such as early_exit, instanas or mobilenet_v2-0.5x; what the run reports

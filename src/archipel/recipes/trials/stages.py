@@ -18,7 +18,7 @@ from archipel.evaluators import Objective, Trained, curve_of, scores_of
 from archipel.evaluators.training import ACCURACY, LOSS
 from archipel.progress import Progress
 from archipel.recipes import study
-from archipel.recipes.train import train_network
+from archipel.recipes.train import leave_manifest, train_network
 from archipel.recipes.trials.settings import Settings
 from archipel.run.config import to_dict
 from archipel.run.folder import RunFolder
@@ -187,7 +187,13 @@ def retrain(study: Study, names: Mapping[str, Architecture]) -> dict[str, dict[s
     if jobs:
         workers = study.settings.jobs.workers
         run_jobs(jobs, workers=workers, progress=study.progress, title="training again", total=float(len(jobs)))
-    done = {name: RunFolder.open(network_path(study, name), write=False).read_json("metrics.json") for name in names}
+    done = {}
+    for name, architecture in names.items():
+        with RunFolder.open(network_path(study, name)) as folder:
+            done[name] = folder.read_json("metrics.json")
+            leave_manifest(  # now, because it times the network
+                folder, study.task, study.device, study.space, architecture, study.training["network"]
+            )
     return {name: {key: row[key] for key in ("val", "test", "madds", "parameters")} for name, row in done.items()}
 
 
