@@ -54,7 +54,7 @@ REMEDIES: dict[str, list[str]] = {
     "exits, labels alone": [*EXITS, "--exits.distillation=0"],
     "exits, wider": [*EXITS, "--exits.width=1.5"],
     "exits, twice as long": [*BESIDE, "--exits.epochs=30", "--baselines.epochs=30"],
-    "exits, all images": [*EXITS, "--images=50000"],
+    "exits, all images": [*BESIDE, "--images=50000"],
 }
 """Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs; `default`
 has the early exits, and all baselines; the last learns from all of CIFAR-10, and five times as long."""
