@@ -29,7 +29,7 @@ import torch
 
 from archipel.architecture import Architecture
 from archipel.evaluators import SECONDS, Metrics, Objective, Tabular, nasbench201
-from archipel.evaluators.tabular import IMAGES, VALID
+from archipel.evaluators.tabular import IMAGES, VALID, ImageSet
 from archipel.recipes.bench.published import PUBLISHED
 from archipel.recipes.bench.settings import SECONDS as BUDGETS
 from archipel.space import Space
@@ -111,8 +111,8 @@ def found(
     return max(known, key=lambda metrics: metrics[VALID])[table.judged]
 
 
-def rows(data: Path, images: str, name: str, seeds: int) -> None:
-    table = nasbench201(data, images, epochs=12)  # type: ignore[arg-type]
+def rows(data: Path, images: ImageSet, name: str, seeds: int) -> None:
+    table = nasbench201(data, images, epochs=12)
     (paper,) = [row for row in PUBLISHED if (row.images, row.strategy) == (images, name) and "NATS" in row.source]
     longer = replace(table, figures={**table.figures, SECONDS: table.figures[SECONDS] * (1 + 1 / 36)})
     go = partial(found, spec=STRATEGIES[name], budget=Budget(seconds=BUDGETS[images], repeats=True))
@@ -143,7 +143,7 @@ def main() -> None:
     given: argparse.Namespace = parser.parse_args()
     torch.set_num_threads(1)
     chosen: Sequence[str] = given.only
-    for images in given.images:
+    for images in (each for each in IMAGES if each in given.images):
         for name in chosen:
             rows(given.data, images, name, given.seeds)
 
