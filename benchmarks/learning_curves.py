@@ -34,7 +34,7 @@ from torch import nn
 from archipel.architecture import Architecture
 from archipel.cost import madds, parameters
 from archipel.evaluators import Curve, Metrics, Objective, Stopping, rule
-from archipel.evaluators.learning_curves import Method, regression
+from archipel.evaluators.learning_curves import Curves, Method, regression
 from archipel.recipes.result import figure
 from archipel.recipes.trials.settings import PRESETS
 from archipel.sharing.evaluation import evaluate
@@ -82,8 +82,8 @@ def curves(folder: Path, names: Sequence[str], methods: Sequence[Method], seeds:
             fitted, rest = rows[:TRAINED], rows[TRAINED:]
             for method in methods:
                 own = regression(method, seed=seed)
-                own.fit(features[fitted], whole[fitted])
-                asked = [own.predict(features[rest], whole[rest, :t]) for t in seen]
+                own.fit(Curves(features[fitted], whole[fitted]))
+                asked = [own.predict(Curves(features[rest], whole[rest, :t])) for t in seen]
                 found[method].append([explained(one, whole[rest, -1]) for one in asked])
             found["last score seen"].append([explained(whole[rest, t - 1], whole[rest, -1]) for t in seen])
         for method, each in found.items():

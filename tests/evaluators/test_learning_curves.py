@@ -13,7 +13,7 @@ import pytest
 
 from archipel.errors import OptionError
 from archipel.evaluators import LatestScores, SequentialRegression
-from archipel.evaluators.learning_curves import _design
+from archipel.evaluators.learning_curves import Curves, _design
 
 
 def published(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +50,9 @@ class TestPublishedCurves:
         features, curves = published("metaqnn_cifar10")
         rows = np.random.default_rng(0).permutation(len(curves))
         own = SequentialRegression(method)
-        own.fit(features[rows[:100]], curves[rows[:100]])
+        own.fit(Curves(features[rows[:100]], curves[rows[:100]]))
         rest = rows[100:]
-        found = own.predict(features[rest], curves[rest, :5])
+        found = own.predict(Curves(features[rest], curves[rest, :5]))
         assert explained(found, curves[rest, -1]) > 0.9
         assert explained(curves[rest, 4], curves[rest, -1]) < 0.6, "control: the last score seen"
         missed = np.std(found - curves[rest, -1])
@@ -62,10 +62,10 @@ class TestPublishedCurves:
         features, curves = published("deep_resnets_cifar10")
         rows = np.random.default_rng(0).permutation(len(curves))
         own = SequentialRegression("least_squares")
-        own.fit(features[rows[:100]], curves[rows[:100]])
+        own.fit(Curves(features[rows[:100]], curves[rows[:100]]))
         rest, seen = rows[100:], 12
         assert explained(curves[rest, seen - 1], curves[rest, -1]) < 0
-        assert explained(own.predict(features[rest], curves[rest, :seen]), curves[rest, -1]) > 0.3
+        assert explained(own.predict(Curves(features[rest], curves[rest, :seen])), curves[rest, -1]) > 0.3
 
 
 def test_what_a_regressor_sees() -> None:
@@ -78,8 +78,8 @@ def test_what_a_regressor_sees() -> None:
     found = []
     for given in (curves, changed):
         own = SequentialRegression("least_squares")
-        own.fit(features, given)
-        found.append(own.predict(features, curves[:, :5]))
+        own.fit(Curves(features, given))
+        found.append(own.predict(Curves(features, curves[:, :5])))
     np.testing.assert_array_equal(*found)
 
 
@@ -91,8 +91,8 @@ class TestFewCurves:
         rng = np.random.default_rng(0)
         curves = rng.uniform(20, 60, (200, 1)) + rng.uniform(0, 5, (200, 1)) * np.arange(8)
         own = LatestScores()
-        own.fit(np.zeros((150, 1)), curves[:150])
-        found = own.predict(np.zeros((50, 1)), curves[150:, :4])
+        own.fit(Curves(np.zeros((150, 1)), curves[:150]))
+        found = own.predict(Curves(np.zeros((50, 1)), curves[150:, :4]))
         assert explained(found, curves[150:, -1]) > 0.999
 
     def test_losses_say_more(self) -> None:
@@ -105,9 +105,9 @@ class TestFewCurves:
         told = []
         for known in (None, losses):
             own = LatestScores()
-            own.fit(np.zeros((10, 1)), curves[:10], None if known is None else known[:10])
+            own.fit(Curves(np.zeros((10, 1)), curves[:10], None if known is None else known[:10]))
             asked = np.zeros((50, 1)), curves[10:, :4], None if known is None else known[10:, :4]
-            told.append(explained(own.predict(*asked), curves[10:, -1]))
+            told.append(explained(own.predict(Curves(*asked)), curves[10:, -1]))
         assert told[0] < 0.5 < 0.99 < told[1]
 
     def test_probabilities_hold(self) -> None:
@@ -116,8 +116,8 @@ class TestFewCurves:
         for seed in range(300):
             features, curves = growing(7, seed=seed)
             own = LatestScores()
-            own.fit(features[:6], curves[:6])
-            below.append(own.below(features[6:], curves[6:, :4], curves[6, -1])[0])
+            own.fit(Curves(features[:6], curves[:6]))
+            below.append(own.below(Curves(features[6:], curves[6:, :4]), curves[6, -1])[0])
         share = np.mean(np.array(below) >= 0.95)  # P(end < its own end) is uniform: 5 % are above 0.95
         assert abs(share - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 300)
 
@@ -127,9 +127,9 @@ class TestFewCurves:
         least = []
         for n in (6, 150):
             own = LatestScores()
-            own.fit(features[1 : n + 1], curves[1 : n + 1])
-            end = own.predict(*asked)[0]
-            least.append(float(own.below(*asked, end + 15)[0]))
+            own.fit(Curves(features[1 : n + 1], curves[1 : n + 1]))
+            end = own.predict(Curves(*asked))[0]
+            least.append(float(own.below(Curves(*asked), end + 15)[0]))
         assert least[0] < least[1]
 
 
@@ -137,4 +137,4 @@ def test_mistakes() -> None:
     with pytest.raises(OptionError, match="there is no method 'rbm' \\(svr, forest, least_squares\\)"):
         SequentialRegression("rbm")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="5 curves and 5 rows of features are given; give at least 6"):
-        SequentialRegression().fit(np.zeros((5, 1)), np.zeros((5, 4)))
+        SequentialRegression().fit(Curves(np.zeros((5, 1)), np.zeros((5, 4))))

@@ -24,6 +24,7 @@ from archipel.evaluators import (
     curve_of,
     rule,
 )
+from archipel.evaluators.learning_curves import Curves
 from archipel.sharing.training import Optimisation
 from archipel.spaces import nasbench_macro
 from archipel.tasks import load
@@ -61,12 +62,12 @@ class TestExtrapolation:
         past, asked = growing(20), growing(30, seed=1)
         own = CurveStopping(Stopping(method="least_squares", confidence=0.95, patience=1))
         regression = SequentialRegression("least_squares")
-        regression.fit(np.array([c.features for c in past]), np.array([c.scores for c in past]))
+        regression.fit(Curves(np.array([c.features for c in past]), np.array([c.scores for c in past])))
         best = max(curve.scores[-1] for curve in past)
         outcomes = set()
         for curve in asked:
             now = Curve(curve.features, curve.scores[:4])
-            end = float(regression.predict(np.array([now.features]), np.array([now.scores]))[0])
+            end = float(regression.predict(Curves(np.array([now.features]), np.array([now.scores])))[0])
             sure = 0.5 * (1 + math.erf((best - end) / regression.spread(4) / math.sqrt(2)))
             said = own.given_up(past, now, T)
             assert said == (end if sure >= 0.95 else None)

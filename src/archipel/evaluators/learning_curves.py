@@ -6,13 +6,14 @@ Letters: `N` trainings, `F` features of each, `T` epochs of a whole one, `t` epo
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from archipel.errors import OptionError
 
-__all__ = ["FEWEST", "LatestScores", "Method", "Regression", "SequentialRegression", "regression"]
+__all__ = ["FEWEST", "Curves", "LatestScores", "Method", "Regression", "SequentialRegression", "regression"]
 
 Method = Literal["linear", "svr", "forest", "least_squares"]
 
@@ -26,27 +27,32 @@ _ITERATIONS = 5_000
 """Of libsvm, which with a linear kernel and a large C can take minutes over differences that add up to one another."""
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Trainings, as far as they went."""
+
+    features: np.ndarray
+    """`[N, F]`, of the architecture and how it is trained."""
+    scores: np.ndarray
+    """`[N, t]`, or of whole ones `[N, T]`."""
+    losses: np.ndarray | None = None
+    """Of the training images, `[N, t]`, where they are known."""
+
+
 class Regression(Protocol):
     """Learns from whole trainings what others will come to. No prediction sees a later score than it is asked with."""
 
-    def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:
+    def fit(self, whole: Curves) -> None:
         """Learn anew.
 
-        Args:
-            features: `[N, F]`, of the architecture and how it is trained.
-            curves: scores, `[N, T]`.
-            losses: of the training images, `[N, T]`, where they are known.
-
         Raises:
-            OptionError: there are fewer than `FEWEST`, or as many rows of one as not of the other.
+            OptionError: there are fewer than `FEWEST`, or not one row of features a curve.
         """
 
-    def predict(self, features: np.ndarray, seen: np.ndarray, losses: np.ndarray | None = None) -> np.ndarray:
-        """The scores at the end, `[N]`; `features` is `[N, F]`, `seen` and `losses` `[N, t]`."""
+    def predict(self, seen: Curves) -> np.ndarray:
+        """The scores at the end, `[N]`."""
 
-    def below(
-        self, features: np.ndarray, seen: np.ndarray, score: float, losses: np.ndarray | None = None
-    ) -> np.ndarray:
+    def below(self, seen: Curves, score: float) -> np.ndarray:
         """The probabilities that they are below `score`, `[N]`."""
 
 
@@ -63,31 +69,26 @@ class LatestScores:
     do not say counts too. The loss is a mean over far more images than the score, and early on says more of the end.
     """
 
-    def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:
-        _check(features, curves)
-        self._curves, self._losses = curves, losses
+    def fit(self, whole: Curves) -> None:
+        _check(whole)
+        self._whole = whole
 
-    def predict(self, features: np.ndarray, seen: np.ndarray, losses: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
-        return self._answer(seen, losses)[0]
+    def predict(self, seen: Curves) -> np.ndarray:
+        return self._answer(seen.scores, seen.losses)[0]
 
-    def below(
-        self,
-        features: np.ndarray,  # noqa: ARG002 - curves alone
-        seen: np.ndarray,
-        score: float,
-        losses: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def below(self, seen: Curves, score: float) -> np.ndarray:
         from scipy.stats import t as student
 
-        ends, spreads, freedom = self._answer(seen, losses)
+        ends, spreads, freedom = self._answer(seen.scores, seen.losses)
         found: np.ndarray = student.cdf((score - ends) / spreads, freedom)
         return found
 
     def _answer(self, seen: np.ndarray, losses: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, float]:
         """Predictions and their spreads, `[N]`, and the degrees of freedom."""
         t = seen.shape[1]
-        known = _latest(self._curves[:, :t], None if self._losses is None else self._losses[:, :t])
-        y, mean, scale = self._curves[:, -1], known.mean(0), known.std(0)
+        curves, known_losses = self._whole.scores, self._whole.losses
+        known = _latest(curves[:, :t], None if known_losses is None else known_losses[:, :t])
+        y, mean, scale = curves[:, -1], known.mean(0), known.std(0)
         scale[scale == 0] = 1.0
         design, asked = (np.insert((x - mean) / scale, 0, 1.0, axis=1) for x in (known, _latest(seen, losses)))
         ridge = _RIDGE * len(y) * np.diag([0.0, *np.ones(design.shape[1] - 1)])
@@ -106,11 +107,11 @@ def _latest(seen: np.ndarray, losses: np.ndarray | None) -> np.ndarray:
     return np.stack([seen[:, -1], seen[:, -1] - seen[:, max(0, seen.shape[1] - 3)]], 1)
 
 
-def _check(features: np.ndarray, curves: np.ndarray) -> None:
-    if len(curves) < FEWEST or len(features) != len(curves):
+def _check(whole: Curves) -> None:
+    count, rows = len(whole.scores), len(whole.features)
+    if count < FEWEST or rows != count:
         raise OptionError(
-            f"{len(curves)} curves and {len(features)} rows of features are given; give at least {FEWEST}, and "
-            "one row a curve"
+            f"{count} curves and {rows} rows of features are given; give at least {FEWEST}, and one row a curve"
         )
 
 
@@ -132,26 +133,20 @@ class SequentialRegression:
         self.method, self.draws, self.seed = method, draws, seed
         self._models: dict[int, tuple[Any, np.ndarray, np.ndarray, float, float, float]] = {}
 
-    def fit(self, features: np.ndarray, curves: np.ndarray, losses: np.ndarray | None = None) -> None:  # noqa: ARG002
-        _check(features, curves)
-        self._features, self._curves, self._models = features, curves, {}
+    def fit(self, whole: Curves) -> None:
+        _check(whole)
+        self._whole, self._models = whole, {}
 
-    def predict(self, features: np.ndarray, seen: np.ndarray, losses: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
-        model, mean, spread, centre, scale, _ = self._model(seen.shape[1])
-        found: np.ndarray = model.predict((_design(features, seen) - mean) / spread) * scale + centre
+    def predict(self, seen: Curves) -> np.ndarray:
+        model, mean, spread, centre, scale, _ = self._model(seen.scores.shape[1])
+        found: np.ndarray = model.predict((_design(seen.features, seen.scores) - mean) / spread) * scale + centre
         return found
 
-    def below(
-        self,
-        features: np.ndarray,
-        seen: np.ndarray,
-        score: float,
-        losses: np.ndarray | None = None,  # noqa: ARG002 - the paper's knows none
-    ) -> np.ndarray:
+    def below(self, seen: Curves, score: float) -> np.ndarray:
         """Φ((score − ŷ) / σ)."""
         from scipy.stats import norm
 
-        found: np.ndarray = norm.cdf((score - self.predict(features, seen)) / max(self.spread(seen.shape[1]), 1e-12))
+        found: np.ndarray = norm.cdf((score - self.predict(seen)) / max(self.spread(seen.scores.shape[1]), 1e-12))
         return found
 
     def spread(self, t: int) -> float:
@@ -160,7 +155,7 @@ class SequentialRegression:
 
     def _model(self, t: int) -> tuple[Any, np.ndarray, np.ndarray, float, float, float]:
         if t not in self._models:
-            x, y = _design(self._features, self._curves[:, :t]), self._curves[:, -1]
+            x, y = _design(self._whole.features, self._whole.scores[:, :t]), self._whole.scores[:, -1]
             mean, spread = x.mean(0), x.std(0)
             spread[spread == 0] = 1.0
             centre, scale = float(y.mean()), float(y.std()) or 1.0

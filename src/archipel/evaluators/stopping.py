@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 
 from archipel.errors import OptionError
-from archipel.evaluators.learning_curves import FEWEST, Method, Regression, regression
+from archipel.evaluators.learning_curves import FEWEST, Curves, Method, Regression, regression
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -146,22 +146,22 @@ class CurveStopping:
             return None
         learned, best = self._learned(whole), max(rivals)
         for t in asked:
-            features, seen, losses = _arrays([now], t)
-            if learned.below(features, seen, best, losses)[0] < self.settings.confidence:
+            if learned.below(_arrays([now], t), best)[0] < self.settings.confidence:
                 return None
-        return min(float(learned.predict(*_arrays([now], len(now.scores)))[0]), best)
+        return min(float(learned.predict(_arrays([now], len(now.scores)))[0]), best)
 
     def _learned(self, whole: list[Curve]) -> Regression:
         if self._regression is None or whole != self._whole:
             self._whole, self._regression = whole, regression(self.settings.method, seed=self.seed)
-            self._regression.fit(*_arrays(whole, len(whole[0].scores)))
+            self._regression.fit(_arrays(whole, len(whole[0].scores)))
         return self._regression
 
 
-def _arrays(curves: Sequence[Curve], t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Features `[N, F]`, and of the first `t` epochs scores and, where all have them, losses, `[N, t]`."""
+def _arrays(curves: Sequence[Curve], t: int) -> Curves:
+    """Their first `t` epochs; losses where all have them."""
     losses = np.array([curve.losses[:t] for curve in curves]) if all(curve.losses for curve in curves) else None
-    return np.array([curve.features for curve in curves]), np.array([curve.scores[:t] for curve in curves]), losses
+    features, scores = [curve.features for curve in curves], [curve.scores[:t] for curve in curves]
+    return Curves(np.array(features), np.array(scores), losses)
 
 
 class PrunerStopping:
