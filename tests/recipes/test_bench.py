@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from archipel.cli.bench import show_bench
 from archipel.errors import OptionError
 from archipel.evaluators import Objective, Tabular
 from archipel.recipes.bench import Problem, Settings, bench, problems
@@ -82,6 +83,22 @@ class TestBench:
             assert name in page
         assert page.count("<svg") >= 2
         assert "What papers report" not in page
+
+    def test_searches_that_found_nothing_new_are_told_of(self, done, problem: Problem, tmp_path: Path, capsys) -> None:
+        kept = RunFolder.open(done[0], write=False)
+        with RunFolder.create(tmp_path / "run", {"recipe": "bench"}, "archipel bench") as folder:
+            for spec in SPECS:
+                stage = kept.stage_done(f"search-planted-{spec}")
+                for run in stage["runs"][: 3 if spec == "random" else 0]:
+                    run |= {"ended": "stuck", "trials": 20}
+                folder.mark_done(f"search-planted-{spec}", stage)
+            result = bench(folder, [problem], SPECS, SETTINGS, seeds=4, seed=1)
+        assert done[1]["alarms"] == []
+        assert [row["stuck"] for row in result["sets"][0]["strategies"]] == [3, 0]
+        show_bench(result)
+        said = "3 of 4 searches ended before their budget was spent, after 25 architectures on average"
+        assert said in capsys.readouterr().out
+        assert said in write(tmp_path / "run").read_text(encoding="utf-8")
 
     def test_seconds_as_the_budget(self, problem: Problem, tmp_path: Path) -> None:
         timed = Problem("planted", problem.table, Budget(seconds=200.0, repeats=True))

@@ -102,6 +102,14 @@ class TestEnds:
         went = search(Scripted([1, 2]), Formula(), Budget(trials=100))
         assert (went.ended, len(went.steps)) == ("stuck", 2)
 
+    def test_what_is_new_comes_too_seldom(self) -> None:
+        """100 known ones between any two new ones: 500, and ten for each of six, are passed after the sixth."""
+        own = Scripted([place for new in range(27) for place in [new] + 100 * [0]])
+        went = search(own, Formula(), Budget(trials=27))
+        assert (went.ended, len(went.steps), own.asked) == ("stuck", 6, 6 + 561)
+        again = search(Scripted([0]), Formula(), Budget(trials=700, repeats=True))
+        assert (again.ended, len(again.steps)) == ("budget", 700), "what costs is not bounded twice"
+
 
 class TestFailures:
     def test_tried_again_and_then_kept_as_failed(self) -> None:

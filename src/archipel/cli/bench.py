@@ -141,7 +141,7 @@ def run_bench(
 
 
 def show_bench(result: Mapping[str, Any]) -> None:
-    """Print what every strategy found on each image set, then the mean ranks."""
+    """Print what every strategy found on each image set, then the mean ranks, and alarms."""
     for one in result["sets"]:
         rows = [
             [
@@ -171,6 +171,8 @@ def show_bench(result: Mapping[str, Any]) -> None:
     several = "image sets" if any(one["cost"] is None for one in result["sets"]) else "devices"
     title = f"Mean rank over {several} and seeds"
     table(title, ["strategy", "rank [95 %]"], [[one["strategy"], _interval(one["rank"])] for one in ranks])
+    for alarm in result["alarms"]:
+        print(f"! {alarm['kind']}: {alarm['text']}")
 
 
 def _measure(one: Mapping[str, Any]) -> str:

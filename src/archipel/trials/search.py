@@ -19,6 +19,10 @@ __all__ = ["Budget", "Search", "Step", "search"]
 _PATIENCE = 2_000
 """Proposals in a row that are all known already, before a search gives up."""
 
+_REPEATS = 500, 10
+"""The same all in all, also between new ones: so many, and so many more for each new one. A policy that has settled
+finds something new now and then, and may take hours over it."""
+
 _WAIT = 0.2
 """Seconds between two looks at what others are still at."""
 
@@ -58,7 +62,7 @@ class Search:
     steps: list[Step] = field(default_factory=list)
     """What was told, in that order: each architecture once, or, where repeats cost, every time."""
     ended: str = "budget"
-    """`budget`; `exhausted`: no architecture is left; `stuck`: nothing new was proposed for long."""
+    """`budget`; `exhausted`: no architecture is left; `stuck`: what was proposed was known, too often."""
 
 
 def search(
@@ -75,7 +79,8 @@ def search(
 
     What the ledger knows is told and not evaluated again: so a search that was killed begins from its start and, with
     the same strategy and seed, comes back to where it was within moments. An evaluation that raises is tried `retries`
-    times more; then it is kept as failed, and the strategy is told so. With a ledger that several processes share, the
+    times more; then it is kept as failed, and the strategy is told so. A strategy that proposes what is known is told
+    again, so many times; then the search has ended, `stuck`. With a ledger that several processes share, the
     budget is that of all together.
 
     Args:
@@ -103,11 +108,13 @@ class _Run:
         """Of the steps so far; a shared or continued ledger may hold more."""
         self.repeats, self.repeated = 0, 0.0
         """Proposals that cost again, and what."""
+        self.known = 0
+        """Proposals that were known and free."""
         self.shown = 0
         self.best = -math.inf
 
     def steps(self) -> Iterator[Step]:
-        repeated = 0
+        in_a_row = 0
         while not self._spent():
             for trial in self.ledger.news():
                 yield from self._tell(trial)
@@ -120,13 +127,14 @@ class _Run:
                     continue
                 known = self._evaluated(architecture)
             if known.architecture not in self.told:
-                repeated = 0
+                in_a_row = 0
             elif self.ledger.spent()[0] >= self.evaluator.space.size:
                 self.found.ended = "exhausted"
                 return
             else:
-                repeated += 1
-                if repeated > _PATIENCE:
+                in_a_row += 1
+                self.known += not self.budget.repeats
+                if in_a_row > _PATIENCE or self.known > _REPEATS[0] + _REPEATS[1] * len(self.told):
                     self.found.ended = "stuck"
                     return
             yield from self._tell(known)

@@ -170,7 +170,8 @@ def bench(
         folder, f"Strategies on {found[0].table.name.partition('-')[0]}", time.monotonic() - begin, threads=1
     )
     result |= {
-        "method": "bench", "points": [], "alarms": [], "seeds": seeds, "control": CONTROL, "leader": leader,
+        "method": "bench", "points": [], "alarms": [each for one in sets for each in _alarms(one, seeds)],
+        "seeds": seeds, "control": CONTROL, "leader": leader,
         "sets": sets,
         "ranks": [{"strategy": name, "rank": rank} for name, rank in ranks.items()],
     }  # fmt: skip
@@ -263,6 +264,7 @@ def _judged(folder: RunFolder, problem: Problem, strategies: Sequence[str]) -> d
                 "strategy": spec,
                 **rows[spec],
                 "trials": figure([run["trials"] for run in runs[spec]]),
+                "stuck": sum(run["ended"] == "stuck" for run in runs[spec]),
                 "cpu_seconds": seconds[spec],
                 "curve": _band([run["curve"] for run in runs[spec]]),
                 "front": sorted(runs[spec], key=lambda run: run["final"])[len(runs[spec]) // 2].get("front"),
@@ -273,6 +275,21 @@ def _judged(folder: RunFolder, problem: Problem, strategies: Sequence[str]) -> d
         if _is_201(table) and not domination
         else [],
     }
+
+
+def _alarms(one: Mapping[str, Any], seeds: int) -> list[dict[str, Any]]:
+    """Strategies that did not use up what they were given."""
+    return [
+        {
+            "kind": "nothing new",
+            "stage": f"{row['strategy']} on {one['name']}",
+            "text": f"{row['strategy']} on {one['name']} proposed hardly anything but what it knew: {row['stuck']} of "
+            f"{seeds} searches ended before their budget was spent, after {row['trials']['mean']:.0f} architectures "
+            "on average",
+        }
+        for row in one["strategies"]
+        if row["stuck"]
+    ]
 
 
 def _is_201(table: Tabular) -> bool:
