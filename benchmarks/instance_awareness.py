@@ -34,6 +34,7 @@ EXITS = ["--exits.alone", "--baselines=none"]
 """As long as the `cpu` preset trains them."""
 BESIDE = ["--exits.alone", "--baselines.widths=1.0", "--baselines.cascades=0"]
 """With MobileNetV2 1×, trained as long."""
+RESIDUAL = ["--exits.space=resnet_exits"]
 ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
 ALONE = [
     "--exits.width=0", "--finetuning.variants=3", "--baselines.widths", "--baselines.contrasted=0",
@@ -55,6 +56,8 @@ REMEDIES: dict[str, list[str]] = {
     "exits, wider": [*EXITS, "--exits.width=1.5"],
     "exits, twice as long": [*BESIDE, "--exits.epochs=30", "--baselines.epochs=30"],
     "exits, all images": [*BESIDE, "--images=50000"],
+    "residual exits": [*BESIDE, *RESIDUAL],
+    "residual exits, all images": [*BESIDE, *RESIDUAL, "--images=50000"],
 }
 """Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs; `default`
 has the early exits, and all baselines; the last learns from all of CIFAR-10, and five times as long."""

@@ -10,13 +10,24 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archipel.choose import Elastic, Place
 from archipel.nn.elastic import Size, batch_norm2d, conv2d, linear
 from archipel.nn.segment import segment
 
-__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "PooledLinear", "Residual", "Zero", "classifier", "residual"]
+__all__ = [
+    "BasicBlock",
+    "ConvBN",
+    "InvertedResidual",
+    "PooledLinear",
+    "Residual",
+    "ResidualBlock",
+    "Zero",
+    "classifier",
+    "residual",
+]
 
 
 class ConvBN(nn.Sequential):
@@ -87,6 +98,20 @@ class BasicBlock(nn.Sequential):
 
     def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
         super().__init__(ConvBN(c_in, c_out, 3, stride=stride), ConvBN(c_out, c_out, 3, act=nn.ReLU6))
+
+
+class ResidualBlock(nn.Module):
+    """ReLU(s(x) + BN(conv3(ReLU(BN(conv3(x)))))), s a 1×1 convolution with batch norm where the shape changes, else x
+    itself (He et al., CVPR 2016, arXiv 1512.03385, option B)."""
+
+    def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvBN(c_in, c_out, 3, stride=stride), ConvBN(c_out, c_out, 3, act=None))
+        keeps_shape = stride == 1 and c_in == c_out
+        self.shortcut = nn.Identity() if keeps_shape else ConvBN(c_in, c_out, 1, stride=stride, act=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x) + self.body(x))
 
 
 class Zero(nn.Module):

@@ -25,6 +25,7 @@ from archipel.spaces.nets import NETS, Net
 from archipel.spaces.pnas import pnas
 from archipel.spaces.proxyless import proxyless
 from archipel.spaces.proxyless_tree import proxyless_tree
+from archipel.spaces.resnet_exits import resnet_exits
 from archipel.spaces.resnet_flat import resnet_flat
 from archipel.spaces.restricted import WHAT as RESTRICTED
 from archipel.spaces.restricted import Restricted, load_restricted
@@ -51,6 +52,7 @@ __all__ = [
     "pnas",
     "proxyless",
     "proxyless_tree",
+    "resnet_exits",
     "resnet_flat",
     "resolve",
 ]
@@ -72,6 +74,7 @@ SPACES: dict[str, SpaceFunction] = {
     "pnas": pnas,
     "proxyless": proxyless,
     "proxyless_tree": proxyless_tree,
+    "resnet_exits": resnet_exits,
     "resnet_flat": resnet_flat,
 }
 

@@ -7,12 +7,14 @@ own under the same names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from archipel.errors import SpaceError, did_you_mean
 
-__all__ = ["MACROS", "Macro", "Stage", "macro_for", "round_channels", "stages", "tail_channels"]
+__all__ = ["MACROS", "Macro", "Maps", "Stage", "macro_for", "round_channels", "stages", "tail_channels"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,31 @@ class Stage:
     """Of the first layer."""
 
 
+class Maps(NamedTuple):
+    channels: int
+    side: int
+    """In pixels."""
+
+
 @dataclass(frozen=True)
 class Macro:
     stem_stride: int
     stages: tuple[Stage, ...]
     stem: int = 32
     tail: int = 1280
+
+    def maps(self, size: int, width: float) -> list[Maps]:
+        """What leaves the stem, and then each stage, for images of `size` pixels a side.
+
+        Raises:
+            SpaceError: a width of 0.
+        """
+        side = math.ceil(size / self.stem_stride)
+        found = [Maps(round_channels(self.stem * width), side)]
+        for stage in self.stages:
+            side = math.ceil(side / stage.stride)
+            found.append(Maps(round_channels(stage.channels * width), side))
+        return found
 
 
 def stages(*rows: tuple[int, int, int]) -> tuple[Stage, ...]:
