@@ -108,7 +108,8 @@ def savings_table(run: RunFolder, *, gained: bool = False) -> Table | None:
     lines: list[list[str]] = []
     kinds: list[theme.Kind | None] = []
     for kind, name in dict.fromkeys((kind, name) for kind, name, _ in found):
-        cells = [name]
+        whole = "in the slowest one's time" if gained else "as accurate as the slowest"
+        cells = [whole if name == "largest" else name]
         for family in families:
             row = found.get((kind, name, family), {})
             cells += [_saved(row, f"{clock}{what}") for clock in CLOCKS]

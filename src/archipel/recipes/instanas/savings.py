@@ -8,18 +8,21 @@ from typing import Any
 
 from archipel.recipes.result import figure
 
-__all__ = ["MEAN", "between", "needed_ms", "reached", "savings", "sentence"]
+__all__ = ["LARGEST", "MEAN", "between", "needed_ms", "reached", "savings", "sentence"]
 
 PER_INSTANCE = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade", "blockdrop", "convnet_aig")
 STATIC = ("static_exit", "static_child", "mobilenet_v2")
 CLOCKS = ("measured_ms", "batch_ms")
 MEAN = "mean"
 """Stands for a point's name where all of a kind's points are one."""
+LARGEST = "largest"
+"""Stands for a point's name where a kind is asked to be what the slowest network of a static family is."""
 
 
 def needed_ms(networks: Iterable[tuple[float, float]], accuracy: float) -> float | None:
     """Milliseconds in which a family is as accurate: along the straight lines between the networks that none of it
-    beats, where a coin tossed for each image would get it; None where even the best is less accurate.
+    beats, where a coin tossed for each image would get it; None where even the best is less accurate. Where even the
+    fastest is more accurate, that one's: it needs no more, and might need less if it were smaller.
 
     Args:
         networks: milliseconds an image, and accuracy.
@@ -103,13 +106,43 @@ def savings(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             for key in (f"{clock}{what}" for clock, what in product(CLOCKS, ("", "_gained"))):
                 entry[key], entry[f"{key}_seeds"] = figure(means.get(key, [])), len(means.get(key, []))
             found.append(entry)
+        found.append(_replacing(kind, against, rows))
     return found
 
 
+def _replacing(kind: str, against: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    own = [row for row in rows.values() if row["kind"] == kind]
+    slowest = max((row for row in rows.values() if row["kind"] == against), key=lambda row: row.get(CLOCKS[0]) or 0.0)
+    asked = [row for row in rows.values() if (row["kind"], row["name"]) == (against, slowest["name"])]
+    seeds = len({row["seed"] for row in own})
+    entry: dict[str, Any] = {
+        "kind": kind,
+        "name": LARGEST,
+        "against": against,
+        "network": slowest["name"],
+        "seeds": seeds,
+    }
+    for clock in CLOCKS:
+        saved, gained = [], []
+        for row in asked:
+            points, ms = _peers(own, row["seed"], clock), row.get(clock)
+            least = needed_ms(points, row["accuracy"])
+            most = reached(points, ms) if ms else None
+            saved += [1.0 - least / ms] if ms and least is not None else []
+            gained += [most - row["accuracy"]] if most is not None else []
+        for key, shares in ((clock, saved), (f"{clock}_gained", gained)):
+            entry[key], entry[f"{key}_seeds"] = figure(shares), len(shares)
+    return entry
+
+
 def _saved(own: Sequence[Mapping[str, Any]], static: Sequence[Mapping[str, Any]], clock: str) -> dict[int, float]:
-    needed = {row["seed"]: needed_ms(_peers(static, row["seed"], clock), row["accuracy"]) for row in own}
-    known = {row["seed"]: (row.get(clock), needed[row["seed"]]) for row in own}
-    return {seed: 1.0 - ms / least for seed, (ms, least) in known.items() if ms and least is not None}
+    shares = {}
+    for row in own:
+        ms, peers = row.get(clock), _peers(static, row["seed"], clock)
+        least = needed_ms(peers, row["accuracy"])
+        if ms and least is not None and (ms >= least or row["accuracy"] >= min(accuracy for _, accuracy in peers)):
+            shares[row["seed"]] = 1.0 - ms / least
+    return shares
 
 
 def _gained(own: Sequence[Mapping[str, Any]], static: Sequence[Mapping[str, Any]], clock: str) -> dict[int, float]:
@@ -130,28 +163,29 @@ def between(shares: Sequence[float], unit: str = " points of test accuracy", for
 
 
 def sentence(saved: Sequence[Mapping[str, Any]]) -> str | None:
-    """What early exits save on average over their points, with intervals where there are seeds for one, and what they
-    gain in equal time over one exit for all; None where no static network is as accurate as any of them.
+    """What early exits save and gain on average over their points against one exit for all, and what they save where
+    they are as accurate as the slowest MobileNetV2, with intervals where there are seeds for one; None where nothing
+    of it can be said.
 
     Args:
         saved: what `savings` found.
     """
-    own: dict[str, Mapping[str, Any]] = {}
-    for row in saved:
-        if row["kind"] == "early_exit":
-            own[row["against"]] = row  # the mean comes last; where there is one point, it is that point
+    own = {(row["against"], row["name"]): row for row in saved if row["kind"] == "early_exit"}
+    over = [row for (against, name), row in own.items() if against == "static_exit" and name != LARGEST]
     said = []
-    for against, words in (("static_exit", "one exit for all"), ("mobilenet_v2", "MobileNetV2")):
-        clocks = _figures(own.get(against, {}), CLOCKS)
-        if clocks and max(clock["mean"] for clock in clocks) <= 0.0:
-            said.append(f"nothing against {words}")
-        elif clocks:
-            said.append(f"{_both(clocks, ' %', '.0f')} against {words}")
-    if not said:
-        return None
-    gained = _figures(own.get("static_exit", {}), [f"{clock}_gained" for clock in CLOCKS])
-    more = f" In equal time they gain {_both(gained, ' points', '+.1f')} over one exit for all." if gained else ""
-    return f"Early exits save, at equal accuracy, {', and '.join(said)}.{more}"
+    if clocks := _figures(over[-1] if over else {}, CLOCKS):  # the mean; where there is one point, it is that point
+        pays = max(clock["mean"] for clock in clocks) > 0.0
+        much = _both(clocks, " %", ".0f") if pays else "nothing"
+        said.append(f"Early exits save, at equal accuracy, {much} against one exit for all.")
+    if gained := _figures(over[-1] if over else {}, [f"{clock}_gained" for clock in CLOCKS]):
+        said.append(f"In equal time they gain {_both(gained, ' points', '+.1f')} over one exit for all.")
+    if largest := own.get(("mobilenet_v2", LARGEST)):
+        network, clocks = f"MobileNetV2 {largest['network']}", _figures(largest, CLOCKS)
+        if clocks and min(largest[f"{clock}_seeds"] for clock in CLOCKS) == largest["seeds"]:
+            said.append(f"Where they are as accurate as {network}, they save {_both(clocks, ' %', '.0f')}.")
+        else:
+            said.append(f"Not in every search are they as accurate as {network}.")
+    return " ".join(said) or None
 
 
 def _figures(row: Mapping[str, Any], keys: Sequence[str]) -> list[Mapping[str, Any]]:
