@@ -9,7 +9,8 @@ from typing import Any
 
 from archipel.errors import OptionError
 from archipel.recipes import instanas, pipeline
-from archipel.recipes.job import Done, go_on, located, start
+from archipel.recipes.job import Done, go_on, start
+from archipel.recipes.opening import located
 from archipel.report.run_folder import Interval, interval
 from archipel.report.theme import kind as kind_of
 from archipel.report.wording import milliseconds, spread

@@ -17,7 +17,8 @@ from archipel.cli.app import app, execute
 from archipel.cli.frontier import show_result
 from archipel.cli.recipe_command import command
 from archipel.recipes import instanas
-from archipel.recipes.job import Prepared, open_device
+from archipel.recipes.job import Prepared
+from archipel.recipes.opening import open_device
 
 
 @dataclass(frozen=True)

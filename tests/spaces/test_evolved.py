@@ -13,7 +13,7 @@ import pytest
 from archipel.cost import complexity_cost
 from archipel.cost.complexity import madds
 from archipel.errors import SpaceError
-from archipel.recipes.job import absolute_space
+from archipel.recipes.opening import absolute_space
 from archipel.sharing.gates import Gates
 from archipel.space import Space
 from archipel.spaces import proxyless, resolve

@@ -21,7 +21,7 @@ from archipel.deploy.quantised import Quantised, quantise
 from archipel.deploy.stored import stored_images
 from archipel.errors import OptionError, did_you_mean
 from archipel.recipes import proxylessnas
-from archipel.recipes.job import open_task
+from archipel.recipes.opening import open_task
 from archipel.report.wording import percent
 from archipel.run.console import Terminal
 from archipel.run.folder import RunFolder

@@ -13,7 +13,7 @@ from archipel.cli.output import facts, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
 from archipel.cost import Device, Fidelity, LatencyTable, TableSettings
 from archipel.errors import OptionError
-from archipel.recipes.job import here, open_task, stored
+from archipel.recipes.opening import here, open_task, stored
 from archipel.report.wording import plain
 from archipel.run.atomic import storage_error
 from archipel.run.config import merge

@@ -12,7 +12,7 @@ from archipel.cli.output import give
 from archipel.cli.overrides import Whole
 from archipel.cost import Candidate, madds, measure_networks, parameters
 from archipel.errors import OptionError
-from archipel.recipes.job import here
+from archipel.recipes.opening import here
 from archipel.report.wording import count, plain
 from archipel.run.console import Terminal, table
 

@@ -15,7 +15,7 @@ from archipel.cli.overrides import given
 from archipel.cli.recipe_command import command
 from archipel.errors import OptionError
 from archipel.recipes import instanas, pipeline
-from archipel.recipes.job import located
+from archipel.recipes.opening import located
 from archipel.run.config import over, read_yaml
 from archipel.run.console import Terminal
 

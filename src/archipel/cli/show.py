@@ -13,7 +13,7 @@ from archipel.cli.output import facts, give, quoted
 from archipel.cli.overrides import Whole
 from archipel.cost.complexity import layers, madds, parameters
 from archipel.errors import OptionError
-from archipel.recipes.job import open_task
+from archipel.recipes.opening import open_task
 from archipel.report.wording import count
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder

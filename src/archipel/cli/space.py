@@ -18,7 +18,7 @@ from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.evolve.quality import Sample
 from archipel.progress import Progress
-from archipel.recipes.job import absolute_data, absolute_space, here, open_task
+from archipel.recipes.opening import absolute_data, absolute_space, here, open_task
 from archipel.recipes.space_compare import Settings, compare_spaces, is_table, read_table
 from archipel.report import write as write_report
 from archipel.report.wording import count

@@ -19,7 +19,7 @@ from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.evolve.angle import ByAngle, Shrinking
 from archipel.evolve.editors import Definition, Drop, Editor, Promising
-from archipel.recipes.job import absolute_data, absolute_space, open_task
+from archipel.recipes.opening import absolute_data, absolute_space, open_task
 from archipel.recipes.result import origin
 from archipel.recipes.space_compare import read_architectures
 from archipel.run.config import from_dict, merge, replaced, to_dict

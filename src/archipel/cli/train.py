@@ -17,7 +17,7 @@ from archipel.cli.overrides import Whole, given, overriding
 from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.progress import Progress
-from archipel.recipes.job import absolute_data, absolute_space, here, open_task
+from archipel.recipes.opening import absolute_data, absolute_space, here, open_task
 from archipel.recipes.train import leave_manifest, train_network
 from archipel.report.wording import count, duration, percent
 from archipel.run.atomic import StorageError

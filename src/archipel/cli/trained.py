@@ -15,7 +15,8 @@ from archipel.cost import Device
 from archipel.errors import OptionError, RunError, did_you_mean
 from archipel.progress import Progress
 from archipel.recipes import proxylessnas, trials
-from archipel.recipes.job import held, open_task
+from archipel.recipes.job import held
+from archipel.recipes.opening import open_task
 from archipel.recipes.proxylessnas.finished import finished
 from archipel.recipes.study import open_space
 from archipel.recipes.train import trained_network

@@ -17,6 +17,7 @@ from archipel.progress import SILENT, Progress
 from archipel.recipes import job
 from archipel.recipes.autospace.settings import PRESETS, Settings, preset_for
 from archipel.recipes.autospace.stages import Study, backbone_of, space_file
+from archipel.recipes.opening import here
 from archipel.recipes.result import figure, heading
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
@@ -60,7 +61,7 @@ def prepare(
     if function is not proxyless:
         raise OptionError(f"cells stand in the skeleton of proxyless, not in '{request.space}'; leave out --space")
     backbone_of(settings, task.spec.input_shape[1])  # a macro-structure that does not exist is told before anything
-    device = job.here(request.device, request.threads, progress)
+    device = here(request.device, request.threads, progress)
 
     def work(folder: RunFolder, progress: Progress) -> dict[str, Any]:
         return run(folder, task, device, settings, seed=request.seed, seeds=request.seeds, progress=progress)

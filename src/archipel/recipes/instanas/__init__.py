@@ -33,6 +33,7 @@ from archipel.recipes.instanas.stages import pretrained
 from archipel.recipes.instanas.study import Study
 from archipel.recipes.instanas.timing import time_all
 from archipel.recipes.instances import write_architectures, write_exits, write_instances
+from archipel.recipes.opening import open_device
 from archipel.recipes.study import macro_of, open_space
 from archipel.run.folder import RunFolder
 from archipel.run.jobs import run_jobs
@@ -78,7 +79,7 @@ def prepare(
         exits_space(task, settings, macro_of(space, settings.network))
     if settings.baselines.which == "all":
         backbone(task, macro_of(space, settings.network), settings)
-    device, table = job.open_device(
+    device, table = open_device(
         request.device, request.threads, file, space=space, batch=settings.latency.batch, progress=progress
     )
 

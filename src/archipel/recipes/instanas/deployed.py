@@ -14,7 +14,7 @@ from archipel.recipes.instanas.exits import KIND, STATIC, chain_of, exits_space
 from archipel.recipes.instanas.judging import Contestant
 from archipel.recipes.instanas.stages import ALL, final_name
 from archipel.recipes.instanas.study import Study
-from archipel.recipes.job import absolute_space
+from archipel.recipes.opening import absolute_space
 from archipel.recipes.study import macro_of
 from archipel.run.folder import RunFolder
 from archipel.space import Space

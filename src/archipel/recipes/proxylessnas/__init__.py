@@ -17,6 +17,7 @@ from archipel.cost import Device, LatencyTable
 from archipel.errors import OptionError
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
+from archipel.recipes.opening import here
 from archipel.recipes.proxylessnas.deployed import manifest_of
 from archipel.recipes.proxylessnas.judging import contestants, test, time_all
 from archipel.recipes.proxylessnas.outcome import result_of
@@ -80,11 +81,11 @@ def prepare(
     Gates(space)  # a space of other choices is a mistake that is told before anything is measured
     if request.budget_madds:
         targets = [COUNTED]
-        device = job.here(request.device[0], request.threads, progress).for_training()
+        device = here(request.device[0], request.threads, progress).for_training()
     else:
         targets = open_targets(request.device, () if measured else request.table, request.threads, space, progress)
         trainers = [target.device for target in targets if target.device is not None and target.device.backend.trains]
-        device = trainers[0] if trainers else job.here("cpu", request.threads, progress)
+        device = trainers[0] if trainers else here("cpu", request.threads, progress)
     threads = {target.device.threads for target in targets if target.device is not None} | {device.threads}
 
     def work(folder: RunFolder, progress: Progress) -> dict[str, Any]:

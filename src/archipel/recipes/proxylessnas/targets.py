@@ -13,7 +13,7 @@ from archipel.cost.additive import AdditiveCost, latency_cost
 from archipel.cost.published import published_cost
 from archipel.errors import OptionError, TableError
 from archipel.progress import Progress
-from archipel.recipes import job
+from archipel.recipes.opening import here, stored
 from archipel.space import Space
 
 __all__ = ["COUNTED", "Target", "open_targets", "table_for"]
@@ -86,11 +86,11 @@ def open_targets(
         if bare.partition(":")[0].endswith((".json", ".json.gz", ".npz")):
             found.append(Target(name, int(batch)))
         else:
-            found.append(Target(name, int(batch), job.here(bare, threads, progress)))
+            found.append(Target(name, int(batch), here(bare, threads, progress)))
     if twice := {target.label for target in found if [t.label for t in found].count(target.label) > 1}:
         raise OptionError(f"device '{sorted(twice)[0]}' is named twice; name each once")
     for file in tables:
-        content = job.stored(Path(file))
+        content = stored(Path(file))
         mine = [i for i, target in enumerate(found) if _is_of(content, target)]
         if not mine:
             measured = f"{content['device']['name']}@{content['batch']}"

@@ -11,6 +11,7 @@ from archipel.cost import Device
 from archipel.instance.block_gates import require_bits
 from archipel.progress import Progress
 from archipel.recipes import job
+from archipel.recipes.opening import open_device
 from archipel.recipes.study import open_space
 from archipel.run.folder import RunFolder
 from archipel.space import SpaceFunction
@@ -56,7 +57,7 @@ def prepared(
     file = Path(request.table) if request.table is not None and not measured else None
     space = open_space(task, function, settings.network)
     require_bits(space, method)
-    device, table = job.open_device(
+    device, table = open_device(
         request.device, request.threads, file, space=space, batch=settings.latency.batch, progress=progress
     )
 

@@ -18,6 +18,7 @@ from archipel.errors import OptionError, did_you_mean
 from archipel.evaluators import Objective, rule
 from archipel.progress import SILENT, Progress
 from archipel.recipes import job
+from archipel.recipes.opening import open_device
 from archipel.recipes.study import open_space
 from archipel.recipes.trials.outcome import names_of, result_of
 from archipel.recipes.trials.settings import PRESETS, Settings, preset_for
@@ -86,7 +87,7 @@ def prepare(
     rule(settings.stopping, objectives=len(objectives))
     threads = request.threads or (1 if settings.jobs.workers > 1 else None)
     file = Path(request.table) if request.table is not None and not measured else None
-    device, table = job.open_device(request.device, threads, file, space=space, batch=1, progress=progress)
+    device, table = open_device(request.device, threads, file, space=space, batch=1, progress=progress)
     found = replace(request, device=device.name, threads=device.threads)
 
     def work(folder: RunFolder, progress: Progress) -> dict[str, Any]:
