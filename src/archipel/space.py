@@ -1,7 +1,6 @@
 """What could be chosen: the search-space reading of a space function.
 
-Counting, ranking and uniform sampling are one recursion: `unrank` maps 0..size-1 one to one onto the
-architectures, so a uniform architecture is the one at a uniform index. `D` is the number of code columns.
+`D` is the number of code columns.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ import functools
 import hashlib
 import inspect
 import json
-import math
 import random
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 
 from archipel.architecture import Architecture
 from archipel.choice import Choice, members
+from archipel.choice_tree import ChoiceTree
 from archipel.choose import ChildReader, Choose, Place, Recorder
 from archipel.errors import ArchipelError, ArchitectureError, SpaceError, did_you_mean
 
@@ -60,18 +59,7 @@ class Space:
         self.places: tuple[tuple[str, str], ...] = tuple(_places(tree))
         """(module path in the child network, choice name), one a place; `value` choices have none."""
         self._by_name = recorder.choices
-        self._children: dict[str | None, list[Choice]] = {}
-        for choice in self.choices:
-            self._children.setdefault(choice.parent, []).append(choice)
-        # How many ways to set a choice and all that it opens; and, for each option, what it alone opens.
-        self._counts: dict[str, int] = {}
-        self._weights: dict[str, tuple[int, ...]] = {}
-        for choice in reversed(self.choices):
-            self._weights[choice.name] = tuple(
-                math.prod(self._counts[child.name] for child in self._nested(choice, option))
-                for option in choice.options
-            )
-            self._counts[choice.name] = _count(choice, self._weights[choice.name])
+        self._tree = ChoiceTree(self.choices)
         ends = [0]
         for choice in self.choices:
             ends.append(ends[-1] + len(choice.options))
@@ -153,10 +141,10 @@ class Space:
 
     # ---- counting, ranking, sampling --------------------------------------------------------------------------
 
-    @functools.cached_property
+    @property
     def size(self) -> int:
         """How many different canonical architectures there are, exactly."""
-        return math.prod(self._counts[choice.name] for choice in self._children.get(None, []))
+        return self._tree.size
 
     @functools.cached_property
     def digest(self) -> str:
@@ -177,11 +165,11 @@ class Space:
         """
         if not 0 <= index < self.size:
             raise ArchitectureError(f"architecture {index} is asked of a space of {self.size}; count from 0")
-        return self._ordered(self._unrank(self._children.get(None, []), index))
+        return self._ordered(self._tree.unrank(index))
 
     def rank(self, architecture: Architecture) -> int:
         """Inverse of `unrank`."""
-        return self._rank(self._children.get(None, []), self.canonical(architecture))
+        return self._tree.rank(self.canonical(architecture))
 
     def sample(self, rng: random.Random) -> Architecture:
         """An architecture drawn uniformly from all of them."""
@@ -191,90 +179,11 @@ class Space:
         """Every architecture, in rank order."""
         return map(self.unrank, range(self.size))
 
-    def _nested(self, choice: Choice, option: Any) -> list[Choice]:
-        return [child for child in self._children.get(choice.name, []) if option in child.when]
-
-    def _unrank(self, choices: Sequence[Choice], index: int) -> dict[str, Any]:
-        assignment: dict[str, Any] = {}
-        for choice in choices:
-            index, digit = divmod(index, self._counts[choice.name])
-            assignment |= self._unrank_one(choice, digit)
-        return assignment
-
-    def _unrank_one(self, choice: Choice, index: int) -> dict[str, Any]:
-        weights = self._weights[choice.name]
-        taken: list[tuple[Any, int]] = []  # option, index within what it opens
-        if choice.kind == "subset":
-            index += not choice.allows_empty
-            for option, weight in zip(choice.options, weights):
-                index, digit = divmod(index, 1 + weight)
-                if digit:
-                    taken.append((option, digit - 1))
-        elif choice.kind == "inputs":
-            left = choice.k
-            for i, option in enumerate(choice.options):
-                if not left:
-                    break
-                rest = _ways(weights[i + 1 :], left - 1)
-                if index < weights[i] * rest:
-                    nested, index = divmod(index, rest)
-                    taken.append((option, nested))
-                    left -= 1
-                else:
-                    index -= weights[i] * rest
-        else:
-            for option, weight in zip(choice.options, weights):
-                if index < weight:
-                    taken.append((option, index))
-                    break
-                index -= weight
-        chosen = tuple(option for option, _ in taken)
-        assignment = {choice.name: chosen if choice.takes_several else chosen[0]}
-        for option, nested in taken:
-            assignment |= self._unrank(self._nested(choice, option), nested)
-        return assignment
-
-    def _rank(self, choices: Sequence[Choice], architecture: Architecture) -> int:
-        index = 0
-        for choice in reversed(choices):
-            index = index * self._counts[choice.name] + self._rank_one(choice, architecture)
-        return index
-
-    def _rank_one(self, choice: Choice, architecture: Architecture) -> int:
-        weights = self._weights[choice.name]
-        chosen = members(architecture[choice.name])
-        nested = {option: self._rank(self._nested(choice, option), architecture) for option in chosen}
-        if choice.kind == "subset":
-            index = 0
-            for option, weight in reversed(list(zip(choice.options, weights))):
-                index = index * (1 + weight) + (nested[option] + 1 if option in nested else 0)
-            return index - (not choice.allows_empty)
-        if choice.kind == "inputs":
-            index, left = 0, choice.k
-            for i, option in enumerate(choice.options):
-                if not left:
-                    break
-                rest = _ways(weights[i + 1 :], left - 1)
-                if option in nested:
-                    index += nested[option] * rest
-                    left -= 1
-                else:
-                    index += weights[i] * rest
-            return index
-        position = choice.options.index(chosen[0])
-        return sum(weights[:position]) + nested[chosen[0]]
-
     # ---- checking and canonical form --------------------------------------------------------------------------
 
     def active(self, assignment: Mapping[str, Any]) -> Iterator[Choice]:
         """The choices that are active under an assignment, parents before what they open."""
-        pending = list(self._children.get(None, []))
-        while pending:
-            choice = pending.pop(0)
-            yield choice
-            if choice.name in assignment and choice.name in self._children:
-                chosen = members(assignment[choice.name])
-                pending += [c for c in self._children[choice.name] if not c.when.isdisjoint(chosen)]
+        return self._tree.active(assignment)
 
     def canonical(self, assignment: Architecture | Mapping[str, Any]) -> Architecture:
         """The one spelling of an architecture: inactive choices dropped, subsets in option order, an empty
@@ -338,7 +247,7 @@ class Space:
             parents = [p for p in (first, second) if choice.name in p]
             child |= {choice.name: rng.choice(parents)[choice.name]} if parents else {}
             if not parents:
-                child[choice.name] = self._unrank_one(choice, rng.randrange(self._counts[choice.name]))[choice.name]
+                child[choice.name] = self._tree.drawn(choice, rng)
         return self.canonical(child)
 
     def _completed(self, assignment: Mapping[str, Any], rng: random.Random | None) -> Architecture:
@@ -346,8 +255,7 @@ class Space:
         values, kept = dict(assignment), {}
         for choice in self.active(values):  # grows as the loop sets values
             if choice.name not in values:
-                index = rng.randrange(self._counts[choice.name]) if rng else 0
-                values[choice.name] = self._unrank_one(choice, index)[choice.name]
+                values[choice.name] = self._tree.drawn(choice, rng) if rng else self._tree.first(choice)
             kept[choice.name] = values[choice.name]
         return self._ordered(kept)
 
@@ -428,21 +336,6 @@ class Space:
 def count_text(count: int, *, digits: int = 3) -> str:
     """A number of architectures to read: whole below a million, else so many digits and a power of ten."""
     return f"{count:,}" if count < 10**6 else f"{Decimal(count):.{digits}g}"  # a float ends at 10^308
-
-
-def _count(choice: Choice, weights: Sequence[int]) -> int:
-    if choice.kind == "subset":
-        return math.prod(1 + w for w in weights) - (not choice.allows_empty)
-    return _ways(weights, choice.k)
-
-
-def _ways(weights: Sequence[int], k: int) -> int:
-    """Σ over k-subsets of Π of their weights (elementary symmetric polynomial)."""
-    ways = [1] + [0] * k
-    for weight in weights:
-        for r in range(k, 0, -1):
-            ways[r] += weight * ways[r - 1]
-    return ways[k]
 
 
 def _line_in(function: SpaceFunction, error: BaseException) -> str:

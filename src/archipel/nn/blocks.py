@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archipel.choose import Elastic, Place
+from archipel.choose import Place
+from archipel.elastic_value import Elastic
 from archipel.nn.elastic import Size, batch_norm2d, conv2d, linear
 from archipel.nn.segment import segment
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archipel.choice import Choice
-from archipel.choose import Elastic
+from archipel.elastic_value import Elastic
 from archipel.errors import SpaceError
 from archipel.routes import Slices, current, current_numbers, follow
 from archipel.rows import Rows, assembled, lone_row_explained, rows_of

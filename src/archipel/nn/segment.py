@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from archipel.choice import Choice
-from archipel.choose import Elastic
+from archipel.elastic_value import Elastic
 from archipel.nn.elastic import Size, reads
 from archipel.routes import current, follow
 from archipel.rows import Rows, assembled, lone_row_explained, rows_of
