@@ -21,11 +21,10 @@ def reward_of(codes: Tensor) -> Tensor:
     return 10.0 + codes.double() @ weights.cos() + 3.0 * torch.sin(3.0 * (codes.double() @ weights))
 
 
-@pytest.mark.parametrize("baseline", ["none", "self_critical", "mean", "leave_one_out"])
 def test_the_mean_estimate_is_the_enumerated_gradient(
-    small_space: Space, baseline: str, enumerated: Callable[[Space, Tensor], tuple[Tensor, Tensor]]
+    small_space: Space, enumerated: Callable[[Space, Tensor], tuple[Tensor, Tensor]]
 ) -> None:
-    """Within four standard errors on 200,000 samples, in every logit (check 10 of the method)."""
+    """Within four standard errors on 200,000 samples, in every logit, whatever is subtracted (check 10)."""
     policy = CodePolicy(small_space)
     rng = torch.Generator().manual_seed(1)
     z = torch.randn(small_space.width, generator=rng, dtype=torch.float64)
@@ -34,21 +33,21 @@ def test_the_mean_estimate_is_the_enumerated_gradient(
     (p * reward_of(codes)).sum().backward()
     assert exact.grad is not None
 
-    samples = 2 if baseline == "leave_one_out" else 1
-    images = SAMPLES // samples
+    images = SAMPLES // 2
     rows = z.repeat(images, 1).requires_grad_()
     q = policy.probabilities(rows, 0.8)
-    draws = [policy.sample(q, rng) for _ in range(samples)]
+    draws = [policy.sample(q, rng) for _ in range(2)]
     rewards = torch.stack([reward_of(draw.codes) for draw in draws])
     mode_rewards = reward_of(policy.mode(z[None])).expand(images)
-    advantage = advantages(rewards, baseline, mode_rewards)
-    surrogate(torch.stack([draw.log_prob for draw in draws]), advantage).backward()
-    assert rows.grad is not None
-    each = -images * rows.grad
-    error = (each.mean(0) - exact.grad).abs()
-    assert bool((error <= 4.0 * each.std(0) / images**0.5 + 1e-9).all())
-    # The comparison has teeth: the exact gradient is many standard errors from zero somewhere.
-    assert float((exact.grad.abs() / (each.std(0) / images**0.5 + 1e-9)).max()) > 20.0
+    log_prob = torch.stack([draw.log_prob for draw in draws])
+    for baseline in ("none", "self_critical", "mean", "leave_one_out"):
+        advantage = advantages(rewards, baseline, mode_rewards)
+        (gradient,) = torch.autograd.grad(surrogate(log_prob, advantage), rows, retain_graph=True)
+        each = -images * gradient
+        error = (each.mean(0) - exact.grad).abs()
+        assert bool((error <= 4.0 * each.std(0) / images**0.5 + 1e-9).all()), baseline
+        # The comparison has teeth: the exact gradient is many standard errors from zero somewhere.
+        assert float((exact.grad.abs() / (each.std(0) / images**0.5 + 1e-9)).max()) > 20.0, baseline
 
 
 class TestAdvantages:

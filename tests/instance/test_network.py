@@ -36,17 +36,16 @@ def images(n: int) -> torch.Tensor:
 
 
 def test_it_is_the_graph_along_the_controllers_modes(space: Space, graph: MetaGraph, controller: nn.Module) -> None:
-    """One by one and as a batch, to 1e-5 in evaluation mode."""
+    """One by one and as a batch, to 1e-5 in evaluation mode. That a graph is its children is in test_metagraph.py."""
     network = InstanceNetwork(graph, controller)
-    x = images(9)
+    x = images(9)[:5]
     codes = CodePolicy(space).mode(controller(x))
     assert len(codes.unique(dim=0)) > 1
     expected = graph(x, PerInstance(codes))
     assert network.codes(x).equal(codes)
     torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(torch.cat([network(x[i : i + 1]) for i in range(9)]), expected, rtol=1e-5, atol=1e-5)
-    alone = torch.cat([graph.extract(space.decode(code))(x[i : i + 1]) for i, code in enumerate(codes)])
-    torch.testing.assert_close(expected, alone, rtol=1e-5, atol=1e-5)
+    alone = torch.cat([network(x[i : i + 1]) for i in range(len(x))])
+    torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
 
 
 class Always:

@@ -148,8 +148,9 @@ class TestOptuna:
 
 
 class TestMistakes:
-    def test_another_space_or_other_objectives(self, open_study, tmp_path: Path, small_space: Space) -> None:
+    def test_another_space_or_other_objectives(self, open_study, tmp_path: Path) -> None:
         open_study()
+        small_space = Space(lambda choose: choose.op("l0", {"a": nn.Identity, "b": nn.Identity}))
         with pytest.raises(RunError, match="is of another space or other objectives; name another study"):
             StudyLedger(tmp_path / "study.db", small_space, OBJECTIVES)
         with pytest.raises(RunError, match="study 'search' in"):
