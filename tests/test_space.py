@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -339,6 +340,7 @@ class TestMistakesInASpaceFunction:
 
         said = self._said(function)
         assert said.startswith("space 'function' raised KeyError: 'wide' (test_space.py:")
+        assert said == self._said(functools.wraps(function)(lambda choose: function(choose)))
 
     def test_it_raises_many_lines(self) -> None:
         def function(choose):  # noqa: ARG001

@@ -340,7 +340,7 @@ def count_text(count: int, *, digits: int = 3) -> str:
 
 def _line_in(function: SpaceFunction, error: BaseException) -> str:
     """` (my_space.py:12)`: where in the user's own file it went wrong, if it was there."""
-    code = getattr(function, "__code__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
     return f" ({Path(code.co_filename).name}:{lines[-1]})" if code and lines else ""
 

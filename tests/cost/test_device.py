@@ -33,9 +33,11 @@ def test_absent_cuda_is_said(text: str) -> None:
         Device.parse(text)
 
 
-def test_no_threads_is_refused() -> None:
-    with pytest.raises(OptionError, match="0 threads"):
-        Device.parse("cpu", threads=0)
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_threads_that_cannot_be_are_refused(threads: int) -> None:
+    """OpenMP would end the program where it cannot start one."""
+    with pytest.raises(OptionError, match=rf"given {threads} threads; give 1 to \d+"):
+        Device.parse("cpu", threads=threads)
 
 
 def test_frozen_and_equal_by_value() -> None:

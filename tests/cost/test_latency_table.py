@@ -138,6 +138,10 @@ def test_a_damaged_or_absent_table_is_refused(table: LatencyTable, space: Space,
     path.write_text(json.dumps(damaged))
     with pytest.raises(TableError, match="damaged"):
         LatencyTable.load(path, space=space)
+    first, *others = table.to_json()["units"].items()
+    path.write_text(json.dumps(table.to_json() | {"units": dict(others)}))
+    with pytest.raises(TableError, match=rf"table\.json' has no entry for '{first[0]}'; build it again"):
+        LatencyTable.load(path, space=space)
 
 
 def test_another_width_is_another_space(table: LatencyTable) -> None:

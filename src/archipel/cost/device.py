@@ -33,6 +33,7 @@ BACKENDS: dict[str, Callable[[str, int], Backend]] = {
 """By the name before the number; a user's own function is `Remote`."""
 
 _NUMBERED = ("cuda", "cuda-graphs")
+_NAMES = [f"{kind}:0" if kind in _NUMBERED else kind for kind in BACKENDS]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class Device:
         if not fits and not _is_function(self.name):
             raise OptionError(
                 f"unknown device '{self.name}'; give cpu, cuda:N, cuda-graphs:N, compile, onnxruntime or your own "
-                f"FILE.py:function{did_you_mean(self.name, BACKENDS)}"
+                f"FILE.py:function{did_you_mean(self.name, _NAMES)}"
             )
-        if self.threads < 1:
-            raise OptionError(f"device '{self.name}' was given {self.threads} threads; give at least 1")
+        most = max(64, os.cpu_count() or 1)  # OpenMP ends the program where the system refuses it a thread
+        if not 1 <= self.threads <= most:
+            raise OptionError(f"device '{self.name}' was given {self.threads} threads; give 1 to {most}")
 
     @classmethod
     def parse(cls, text: str, threads: int | None = None) -> Device:

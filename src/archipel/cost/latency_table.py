@@ -156,14 +156,15 @@ class LatencyTable:
                 f"the latency of space '{self.space.name}' is no sum over its code, since it has value choices; "
                 "ask predict(architecture)"
             )
-        columns = columns_of(self.space)
-        missing = [key for key in columns if key not in self.units]
-        if missing:
+        if missing := self._columns_missing():
             raise TableError(
                 f"the latency table of space '{self.space.name}' has no entry for {_quoted(missing)}; build it again"
             )
-        entries = torch.tensor([self.units[key].ms for key in columns], dtype=torch.float64)
+        entries = torch.tensor([self.units[key].ms for key in columns_of(self.space)], dtype=torch.float64)
         return self.calibration.intercept, self.calibration.slope * entries
+
+    def _columns_missing(self) -> list[str]:
+        return [key for key in columns_of(self.space) if key not in self.units] if self.scheme == "columns" else []
 
     def keys(self, architecture: Architecture) -> list[str]:
         """The entries that add up to an architecture, with repetitions."""
@@ -237,7 +238,8 @@ class LatencyTable:
             batch: the batch size it must have; `None` for whichever it has.
 
         Raises:
-            TableError: no such file, no table, or one of another device, space or batch size.
+            TableError: no such file, no table, or one of another device, space or batch size; or, of a space without
+                `value` choices, an entry is missing.
         """
         try:
             data = json.loads(Path(path).read_text())
@@ -256,9 +258,12 @@ class LatencyTable:
                 _must_be("device", path, theirs, ours, "build one here with 'archipel latency build'")
             if batch is not None:
                 _must_be("batch size", path, {"": data["batch"]}, {"": batch}, f"build one with batch size {batch}")
-            return cls._from_json(data, space)
+            table = cls._from_json(data, space)
         except (KeyError, TypeError, AttributeError) as error:
             raise TableError(f"latency table '{path}' is damaged ({error!r}); build it again") from error
+        if missing := table._columns_missing():
+            raise TableError(f"latency table '{path}' has no entry for {_quoted(missing)}; build it again")
+        return table
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any], space: Space) -> LatencyTable:

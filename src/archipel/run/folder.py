@@ -76,7 +76,8 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             foreign = [entry.name for entry in path.iterdir() if entry.name != _LOCK and not _temporary(entry)]
         except (FileExistsError, NotADirectoryError):
-            raise RunError(f"{path} is a file; --out names a folder") from None
+            file = next((part for part in (path, *path.parents) if part.is_file()), path)
+            raise RunError(f"{file} is a file; --out names a folder") from None
         except OSError as error:
             raise storage_error(path / _CONFIG, error) from error
         if foreign:
@@ -102,7 +103,7 @@ class RunFolder:
         """
         path = Path(path)
         if not path.is_dir():
-            raise RunError(f"{path} is no run: there is no such folder")
+            raise RunError(f"{path} is no run: {'it is a file' if path.exists() else 'there is no such folder'}")
         if not (path / _CONFIG).is_file():
             raise RunError(f"{path} is no run: it holds no {_CONFIG}")
         try:

@@ -215,7 +215,7 @@ def _check_damage(root: Path, skipped: Mapping[Path, str], share: float, max_dam
         how_many = "all pictures" if share == 1 else f"{share:.0%} of the pictures"
         raise DataError(
             f"{how_many} in '{root}' cannot be read (max_damaged={max_damaged:.0%}), the first "
-            f"'{path.relative_to(root)}': {why}"
+            f"'{path.relative_to(root)}': {why}; mend or remove them"
         )
 
 
