@@ -95,28 +95,23 @@ def _new(path: Path) -> RunFolder:
 
 
 def execute(
-    path: Path, targets: list[Target], *, settings: Settings = SMALL, task: Classification | None = None, **more: Any
+    path: Path,
+    targets: list[Target],
+    *,
+    settings: Settings = SMALL,
+    task: Classification | None = None,
+    seeds: int = 1,
+    **more: Any,
 ) -> dict[str, Any]:
     folder = RunFolder.open(path) if (path / "config.yaml").exists() else _new(path)
     with folder:
-        return run(
-            folder, task or little_task(), targets, little, settings, device=DEVICE, seeds=SEEDS, **more
-        )  # fmt: skip
+        return run(folder, task or little_task(), targets, little, settings, device=DEVICE, seeds=seeds, **more)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, table: LatencyTable, phone) -> tuple[Path, dict[str, Any], Classification]:
     path, task = tmp_path_factory.mktemp("run"), little_task()
-    return path, execute(path, [Target("cpu", 1, DEVICE, table), phone()], task=task), task
-
-
-VOLATILE = ("measured_ms", "over_budget")
-
-
-def figures(result: dict[str, Any]) -> dict[str, Any]:
-    """What must repeat: everything but dates and what a wall clock said."""
-    points = [{key: value for key, value in point.items() if key not in VOLATILE} for point in result["points"]]
-    return {"points": points, **{key: result[key] for key in ("searches", "task", "space", "device")}}
+    return path, execute(path, [Target("cpu", 1, DEVICE, table), phone()], task=task, seeds=SEEDS), task
 
 
 class TestResult:
@@ -247,7 +242,13 @@ def kinds_in(path: Path) -> set[str]:
 
 
 def test_killed_again_and_again_it_ends_the_same(
-    finished, table: LatencyTable, phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed
+    finished,
+    table: LatencyTable,
+    phone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed,
+    assert_first_search_is_that_of,
 ) -> None:
     """Before a stage of each kind is marked as done, and after the second checkpoint of each kind."""
     met: set[str] = set()
@@ -270,19 +271,29 @@ def test_killed_again_and_again_it_ends_the_same(
     monkeypatch.setattr(Checkpoint, "save", dying_save)
     for _ in range(300):
         try:
-            result = execute(tmp_path, [Target("cpu", 1, DEVICE, table), phone()])
+            execute(tmp_path, [Target("cpu", 1, DEVICE, table), phone()])
             break
         except killed:
             continue
-    assert met == kinds_in(finished[0])
-    assert figures(result) == figures(finished[1])
+    assert met == kinds_in(tmp_path) == kinds_in(finished[0])
+    assert_first_search_is_that_of(finished[0], tmp_path)
 
 
-def test_side_by_side_it_is_the_same(finished, table: LatencyTable, phone, tmp_path: Path) -> None:
+def test_side_by_side_it_is_the_same(
+    finished, table: LatencyTable, phone, tmp_path: Path, assert_first_search_is_that_of
+) -> None:
     torch.seed()
     settings = replace(SMALL, jobs=replace(SMALL.jobs, workers=2))
-    result = execute(tmp_path, [Target("cpu", 1, DEVICE, table), phone()], settings=settings)
-    assert figures(result) == figures(finished[1])
+    execute(tmp_path, [Target("cpu", 1, DEVICE, table), phone()], settings=settings)
+    assert_first_search_is_that_of(finished[0], tmp_path)
+
+
+def test_a_finished_run_is_not_done_again(finished, table: LatencyTable, phone) -> None:
+    path, result, _ = finished
+    task = little_task()
+    again = execute(path, [Target("cpu", 1, DEVICE, table), phone()], task=task, seeds=SEEDS)
+    assert all(again[key] == result[key] for key in ("points", "searches", "task", "space", "device"))
+    assert (task.reads["train"], task.reads["test"]) == (0, 0)
 
 
 def test_one_target_has_no_cross_table_and_asked_budgets_count(table: LatencyTable, tmp_path: Path) -> None:
@@ -334,7 +345,7 @@ def test_the_widest_mobilenet_within_the_budget_is_trained(table: LatencyTable, 
     settings = replace(SMALL, baselines=replace(SMALL.baselines, random=False, mobilenet=(0.25, 0.5)))
     result = execute(tmp_path, [Target("cpu", 1, DEVICE, table)], settings=settings, budgets=(1e6,))
     (point,) = (p for p in result["points"] if p["kind"] == "mobilenet_v2")
-    assert point["width"]["values"] == [0.5] * SEEDS
+    assert point["width"]["values"] == [0.5]
     assert 0.0 < point["table_ms"]["mean"] < 1e6
     assert point["measured_ms"]["mean"] > 0.0
     assert "MobileNetV2 within the same latency" in result["awareness"]["sentence"]

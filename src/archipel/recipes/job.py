@@ -276,9 +276,9 @@ def _finished(
     except StorageError as error:
         raise StorageError(f"{error}; then continue with '{again}'") from error
     except ArchipelError as error:
-        if new and not folder.stages:
+        tables = sorted((folder.path / "latency").glob("*.json")) if new else []
+        if new and not tables and all(stage.startswith("latency") for stage in folder.stages):
             folder.discard()  # a mistake in what was asked: nothing was made that would be worth keeping
-        tables = sorted((folder.path / "latency").glob("*.json")) if new and folder.path.is_dir() else []
         if tables:
             kept = " ".join(f"--table {shlex.quote(str(table))}" for table in tables)
             raise type(error)(f"{error}; what was measured is kept: {kept}") from error

@@ -84,6 +84,9 @@ def prepare(
         device = here(request.device[0], request.threads, progress).for_training()
     else:
         targets = open_targets(request.device, () if measured else request.table, request.threads, space, progress)
+        for target in targets:
+            if target.device is None:  # a published table: what it lacks is told before a folder is made
+                target.cost(space, None, task.spec.input_shape)
         trainers = [target.device for target in targets if target.device is not None and target.device.backend.trains]
         device = trainers[0] if trainers else here("cpu", request.threads, progress)
     threads = {target.device.threads for target in targets if target.device is not None} | {device.threads}
