@@ -132,17 +132,32 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> NodeGraph:
     Raises:
         SpaceError: its output does not depend on its input.
     """
-    copied = on_meta(network)
+    return _watched(on_meta(network), input_shape)
+
+
+_NORMS = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
+
+
+def _watched(network: nn.Module, input_shape: tuple[int, ...]) -> NodeGraph:
+    """`trace` of a network that is on the meta device, and is not used again."""
+    for part in network.modules():
+        if type(part) in _NORMS:  # no node, and half of the time: torch computes its shapes in Python
+            part.forward = _seen
     watch = _Watch()
     image = torch.empty(1, *input_shape, device="meta")
     watch.enter(image)
     with torch.no_grad(), watch:
-        outputs = _tensors((copied(image),))
+        outputs = _tensors((network(image),))
     ends = [watch.made_by[id(t)] for t in outputs if id(t) in watch.made_by]
     if not ends:
         raise SpaceError("the network's output does not depend on its input; there is no graph between them")
     watch.nodes.append(_Node(OUTPUT, ends, _sizes(image, outputs[0])))
     return _compact(watch.nodes)
+
+
+def _seen(x: Tensor) -> Tensor:
+    """The same as another tensor, so that what is done to it in place is not done to `x`."""
+    return x.view_as(x)
 
 
 def _compact(nodes: list[_Node]) -> NodeGraph:
@@ -231,7 +246,8 @@ class ChildGraphs:
     def graph(self, architecture: Architecture) -> NodeGraph:
         if architecture not in self.known:
             child = ghost(self.space, self.space.canonical(architecture))
-            self.known[architecture] = trace(child, self.input_shape)
+            on_it = all(tensor.is_meta for tensor in (*child.parameters(), *child.buffers()))
+            self.known[architecture] = _watched(child.eval() if on_it else on_meta(child), self.input_shape)
         return self.known[architecture]
 
     def plain(self, architecture: Architecture) -> NodeGraph:
