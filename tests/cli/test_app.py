@@ -48,8 +48,13 @@ def test_version(call):
         "latency measure",
         "latency show",
         "search proxylessnas",
+        "search trials",
         "search blockdrop",
         "search convnet_aig",
+        "space compare",
+        "space drop",
+        "space narrow",
+        "space shrink",
     ],
 )
 def test_every_command_has_help(call, command):
@@ -111,33 +116,28 @@ def test_a_bug_keeps_its_traceback():
         execute(program(fail), [])
 
 
-def python(text: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
-
-
-def test_import_is_light():
-    heavy = ["torch", "sklearn", "matplotlib", "optuna", "umap", "rich", "yaml", "cyclopts"]
-    done = python(f"import sys, archipel; print([name for name in {heavy} if name in sys.modules])")
-    assert done.stdout == "[]\n", done.stderr
+def python(text: str, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", text, *words], capture_output=True, text=True, check=False)
 
 
 def test_help_and_slips_do_not_wait_for_torch():
-    for words in ("--help", "rnu"):
-        done = python(f"import sys; from archipel.cli import main; main([{words!r}]); print('torch' in sys.modules)")
-        assert done.stdout.endswith("False\n"), done.stderr
+    calls = "main(['--help']); main(['rnu']); print('torch' in sys.modules)"
+    done = python(f"import sys; from archipel.cli import main; {calls}")
+    assert done.stdout.endswith("False\n"), done.stderr
 
 
 def test_as_a_program():
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from archipel.cli import main; sys.exit(main())", "show", "nowhere"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("import sys; from archipel.cli import main; sys.exit(main())", "tasks", "extra")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("archipel: there is no space 'nowhere'")
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "archipel: 'extra' is one word too many; see 'archipel tasks --help'\n"
+
+
+def test_a_parameters_help_is_a_paragraph(call, monkeypatch):
+    """The line ends of a docstring are none of the help's."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    told = call("train", "--help").out
+    assert "another published network (proxyless_cpu, _gpu, _mobile, _mobile_14, _cifar), a search space with" in told
 
 
 def test_a_reader_that_leaves_is_no_error():

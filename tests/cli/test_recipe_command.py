@@ -115,6 +115,8 @@ def test_help_keeps_the_words_of_the_settings(standin):
         ("--resume nowhere", "nowhere is no run: there is no such folder"),
         ("--resume empty", "empty is no run: it holds no config.yaml"),
         ("--out my.py", "my.py is a file"),
+        ("--out my.py/run", "my.py is a file"),
+        ("--resume my.py", "my.py is no run: it is a file"),
         ("--out one", "one is not empty"),
     ],
 )

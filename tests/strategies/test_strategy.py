@@ -81,7 +81,7 @@ class TestNames:
             ("randm", "; did you mean 'random'?"),
             ("random,population=3", "strategy 'random' has no setting 'population' (none; write KEY=VALUE)"),
             ("nsga2,populaton=3", "(population, crossover; write KEY=VALUE); did you mean 'population'?"),
-            ("nsga2,population=many", "setting 'population' of strategy 'nsga2' is 'many'; give int"),
+            ("nsga2,population=many", "setting 'population' of strategy 'nsga2' is 'many'; give a whole number"),
             ("nsga2,population=1", "a population of 1 is given; give 2 or more"),
             ("optuna:TPESampl", "Optuna has no sampler 'TPESampl' here ("),
             ("optuna:TPESampl", "; did you mean 'TPESampler'?"),

@@ -10,13 +10,31 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from archipel.errors import ArchipelError, did_you_mean
 
+if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
+    from rich.console import Console, ConsoleOptions
+
 __all__ = ["app", "execute", "main"]
+
+
+def _paragraphs(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+    """Cyclopts' own panels; but a text keeps no line ends of the docstring that it stands in."""
+    from cyclopts.help import DefaultFormatter
+    from rich.text import Text
+
+    for entry in panel.entries:
+        text = getattr(entry.description, "primary_renderable", None)
+        if isinstance(text, Text):
+            text.plain = " ".join(text.plain.split())
+    DefaultFormatter()(console, options, panel)
+
 
 app = App(
     name="archipel",
@@ -26,6 +44,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative_iterable=(), negative_none=()),
     help_format="plaintext",
+    help_formatter=_paragraphs,
 )
 search = App(
     name="search", help="Search with one method: by trials, by devices and latency budgets, or blocks image by image."

@@ -84,5 +84,6 @@ def _settings(make: Callable[..., Strategy], name: str, given: list[str]) -> dic
         try:
             found[key] = kind(value)
         except ValueError:
-            raise OptionError(f"setting '{key}' of strategy '{name}' is '{value}'; give {kind.__name__}") from None
+            wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+            raise OptionError(f"setting '{key}' of strategy '{name}' is '{value}'; give {wanted}") from None
     return found
