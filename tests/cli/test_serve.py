@@ -76,6 +76,19 @@ def test_no_run_and_a_queue_of_none(call: Any, finished: Any) -> None:
     assert "queue is 0; give 1 or more" in call("serve", finished.path, "--queue", 0, *PLAIN).err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--port -1", "--port is -1; give 1 to 65535, or 0 for one that is free"),
+        ("--port 99999", "--port is 99999; give 1 to 65535"),
+        ("--threads 0", "was given 0 threads; give 1 to"),
+        ("--threads 100000", "was given 100000 threads; give 1 to"),
+    ],
+)
+def test_ports_and_threads_that_cannot_be(call: Any, finished: Any, words: str, said: str) -> None:
+    assert said in call("serve", finished.path, *words.split()).line
+
+
 def test_without_the_packages_that_it_needs(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     ended = call("serve", "nowhere")

@@ -144,6 +144,14 @@ class TestMistakes:
         with pytest.raises(OptionError, match="give 6 digits 0 and 1"):
             models["instanas"].child("11")
 
+    @pytest.mark.parametrize(
+        ("device", "said"),
+        [("cpuu", "unknown device 'cpuu'.*did you mean 'cpu'"), ("onnxruntime", "only times networks")],
+    )
+    def test_a_device_that_is_none(self, finished: Any, device: str, said: str) -> None:
+        with pytest.raises(OptionError, match=said):
+            archipel.load(finished.path, device=device)
+
     def test_no_run_an_old_one_and_a_damaged_one(self, finished: Any, tmp_path: Path) -> None:
         with pytest.raises(RunError, match="there is no such folder"):
             archipel.load(tmp_path / "none")

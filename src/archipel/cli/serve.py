@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from archipel.cli.overrides import Whole
+from archipel.cost import Device
 from archipel.deploy.executors import Wanted
 from archipel.deploy.loading import load, opened
 from archipel.errors import OptionError
@@ -60,8 +61,10 @@ def serve(
         raise OptionError(
             f"serving needs {error.name}, which is not installed; run: pip install 'archipel[serve]'"
         ) from error
+    if not 0 <= port <= 65535:
+        raise OptionError(f"--port is {port}; give 1 to 65535, or 0 for one that is free")
     _, manifest = opened(run)
-    torch.set_num_threads(threads or int(manifest.device["threads"] or 1))
+    torch.set_num_threads(Device("cpu", int(manifest.device["threads"] or 1) if threads is None else threads).threads)
     found = load(run, model, seed, device=device, executor=executor)
     app = application(found, Batching(max_batch, max_wait_ms, queue), Limits(bytes=max_bytes))
     try:

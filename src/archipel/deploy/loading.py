@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from archipel.cost import Device
 from archipel.deploy.executors import WANTED, Wanted
 from archipel.deploy.forms import FORMS, Loaded
 from archipel.deploy.manifest import FILE, Family, Manifest, Point
@@ -48,7 +49,7 @@ def load(
 
     Raises:
         RunError: the folder is no finished run, was made by an earlier version, or is damaged.
-        OptionError: it has no such model or seed.
+        OptionError: it has no such model or seed, or there is no such device.
         SpaceError: a space of the user's own is no more where it was.
     """
     if executor not in WANTED:
@@ -56,10 +57,19 @@ def load(
         raise OptionError(f"executor is '{executor}'; give one of {', '.join(WANTED)}{mend}")
     folder, manifest = opened(run)
     family, first = _chosen(folder, manifest.families, model, seed)
-    place = torch.device(device)
+    place = _place(device)
     form: Loaded = FORMS[family.form](family, Rebuilding(folder, manifest, place))
     made = Model(manifest, family, form, place, first)
     return made if executor == "torch" else made.run_by(executors(made, folder, executor))
+
+
+def _place(device: str | torch.device) -> torch.device:
+    if isinstance(device, torch.device):
+        return device
+    found = Device.parse(device, 1)
+    if not found.backend.trains:
+        raise OptionError(f"device '{device}' only times networks; give 'cpu' or 'cuda:0'")
+    return found.torch_device
 
 
 def opened(run: str | Path) -> tuple[RunFolder, Manifest]:
