@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import os
-import subprocess
+import resource
 import sys
 import time
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 
 from archipel.cli.app import app, execute
 from archipel.recipes import job
+from archipel.run.folder import RunFolder
 
 SPACE = """
 from torch import nn
@@ -35,8 +36,8 @@ threads: 1
 pretraining: {epochs: 2}
 search: {epochs: 3}
 finetuning: {epochs: 1, variants: 2}
-exits: {width: 0.25, points: 1}
-baselines: {widths: [0.25], pool: 2, contrasted: 1, shuffles: 2, cascades: 1}
+exits: {width: 0.25, points: 1, epochs: 2}
+baselines: {widths: [0.25], epochs: 2, pool: 2, contrasted: 1, shuffles: 2, cascades: 1}
 latency: {rounds: 2, calibrating: 12, held_out: 4, probed: 6, cover: 2, final_rounds: 1, images: 1, seconds: 1,
   throughput_batch: 8}
 """
@@ -145,19 +146,29 @@ def test_a_space_that_raises_is_one_line(call, place, body, words):
 
 def test_a_full_disk_ends_with_one_line_and_the_run_goes_on(call, place):
     """The limit on file sizes makes the kernel refuse what the run writes once it has begun."""
-    program = (
-        "import resource, sys, archipel.run.folder as f; from archipel.cli import main\n"
-        "limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
-        "create = f.RunFolder.create.__func__\n"
-        "def made(*a, **k):\n    folder = create(*a, **k); limit(); return folder\n"
-        "f.RunFolder.create = classmethod(made)\n"
-        "sys.exit(main())"
-    )
-    words = ["run", "--config", "my.yaml", "--seeds", "1", "--out", "full", "--quiet"]
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "no space left to write full/" in done.stderr
-    assert "continue with 'archipel run --resume full'" in done.stderr
-    assert "Traceback" not in done.stderr
+    words = ["run", "--config", "my.yaml", "--table", "t.json", "--seeds", "1", "--out", "full", "--quiet"]
+    create = RunFolder.create.__func__
+
+    def limited(*given, **named):
+        folder = create(*given, **named)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        return folder
+
+    def program() -> None:
+        sys.stdout, sys.stderr = open(os.devnull, "w"), open("said", "w")  # noqa: SIM115
+        torch.set_num_threads(1)
+        RunFolder.create = classmethod(limited)
+        code = execute(app, words)
+        sys.stderr.flush()
+        os._exit(code)
+
+    process = multiprocessing.get_context("fork").Process(target=program)
+    process.start()
+    process.join()
+    said = (place / "said").read_text()
+    assert process.exitcode == 1, said
+    assert "no space left to write full/" in said
+    assert "continue with 'archipel run --resume full'" in said
+    assert "Traceback" not in said
     assert not list((place / "full").rglob("*.tmp"))
     assert call("run", "--resume", "full", "--quiet").code == 0
