@@ -84,6 +84,7 @@ def test_one_of_a_space_for_a_person(call, tmp_path):
         ("proxyless --out n.onnx", "is a space of many networks; choose one"),
         ("proxyless_cpuu --out n.onnx", "did you mean 'proxyless_cpu'?"),
         ("mobilenet_v2 --out none/n.onnx", "the folder of none/n.onnx does not exist"),
+        ("mobilenet_v2 --out folder", "folder is a folder; name a file with --out"),
         ("folder --out n.onnx", "folder is no run"),
         ("folder --out n.onnx --random 1", "'folder' is a run, exported as it was trained"),
     ],

@@ -77,6 +77,8 @@ def export(
     """
     if not out.absolute().parent.is_dir():
         raise OptionError(f"the folder of {out} does not exist; make it first")
+    if out.is_dir() and form != "frequent":
+        raise OptionError(f"{out} is a folder; name a file with --out")
     if form is not None and form not in FORMS:
         raise OptionError(f"--form is '{form}'; give one of {', '.join(FORMS)}{did_you_mean(form, FORMS)}")
     is_run = Path(what).is_dir()

@@ -38,8 +38,11 @@ def open_space(
     size) or `size` shapes it.
 
     Raises:
+        OptionError: images have no such size.
         SpaceError: there is no such space or network, its function raised, or it takes no such option.
     """
+    if size is not None and size < 1:
+        raise OptionError(f"--size is {size}; give at least 1")
     net = NETS.get(name)
     function = net.function if net is not None else resolve(name, also=NETS)
     chosen = dict(options)
