@@ -4,8 +4,10 @@
 
 Milliseconds an image on the run's own test images, everything by turns in one process on one thread:
 
-- routed: decisions included, of exits in the cascade, of InstaNAS in each way to run a mixed batch; in ONNX Runtime the
-  graph with its decisions inside (`archipel export --form routed`);
+- routed: decisions included, of exits in the cascade, of InstaNAS in each way to run a mixed batch; in ONNX Runtime as
+  `archipel.load(executor="onnx")` runs it: a batch by the graph with its decisions inside (`archipel export --form
+  routed`), a single image by sessions in a row with decisions between them. Of InstaNAS the graph is timed for single
+  images, too. Pieces of architectures are there when their image is timed; making one takes milliseconds;
 - ideal: what the network that answered each image takes alone, in full batches, nothing decided. Of InstaNAS by the
   networks of `--images` images drawn at random;
 - child + controller: what has to be computed to answer so, without a branch: of exits the network with the heads that
@@ -34,7 +36,8 @@ from archipel.cost import Device, measure
 from archipel.deploy import Model
 from archipel.deploy.export import session_of
 from archipel.deploy.forms import Controlled, Escalating
-from archipel.deploy.onnx_form import onnx_form
+from archipel.deploy.manifest import Point
+from archipel.deploy.onnx_form import OnnxForm, onnx_form
 from archipel.deploy.stored import Stored, stored_images
 from archipel.instance.cascade import Cascade
 from archipel.instance.executors import EXECUTORS, execute
@@ -45,7 +48,8 @@ from archipel.run.folder import RunFolder
 
 ROUTED = ("early_exit", "instanas")
 STATIC = ("mobilenet_v2", "static_exit", "static_child")
-CHECKED = 64
+KNOWN = 1000
+"""Test images by which architectures are cut into pieces."""
 Call = Callable[[Tensor], object]
 
 
@@ -104,8 +108,18 @@ class Bench:
                 row.ms[batch] = row.ms.get(batch, 0.0) + ms / (batch * len(singles))
 
 
-def _session(session: Any, **feed: np.ndarray) -> Call:
-    return lambda x: session.run(["scores"], {"images": x.numpy(), **feed})
+def _session(session: Any, point: Point | None = None) -> Call:
+    def call(x: Tensor) -> object:
+        feed = {"images": x.numpy()}
+        if point is not None and point.asked_ms is not None:
+            feed["target_ms"] = np.full(len(x), point.asked_ms, np.float32)
+        return session.run(["scores"], feed)
+
+    return call
+
+
+def _deciding(form: OnnxForm, point: Point) -> Call:
+    return lambda x: form.decided(x.numpy(), point)
 
 
 def _only(name: str) -> Callable[[Tensor], Mapping[str, float]]:
@@ -115,7 +129,7 @@ def _only(name: str) -> Callable[[Tensor], Mapping[str, float]]:
 def add_exits(bench: Bench, model: Model, names: Iterable[str], folder: RunFolder, stored: Stored) -> None:
     """Early exits: rows of some points."""
     assert isinstance(model.form, Escalating)
-    form = onnx_form(model, folder, stored.pixels[:CHECKED])
+    form = onnx_form(model, folder, stored.pixels[:KNOWN])
     whole = model.form.cascade(model.at())
     for number, name in enumerate(model.children):
         bench.plain(f"{model.kind} {name}", fold_for_inference(model.child(name)))
@@ -124,9 +138,7 @@ def add_exits(bench: Bench, model: Model, names: Iterable[str], folder: RunFolde
         point, subject = model.at(name), f"{model.kind} {name}"
         cascade, accuracy = model.form.cascade(point), _accuracy(model, name, stored)
         bench.calls[f"torch {subject}"] = cascade
-        thresholds = np.array(point.thresholds, np.float32)
-        one, several = (_session(session, thresholds=thresholds) for session in (form.single, form.sessions[0]))
-        bench.calls[f"onnx {subject}"] = lambda x, one=one, several=several: one(x) if len(x) == 1 else several(x)
+        bench.calls[f"onnx {subject}"] = _deciding(form, point)
 
         def shares(x: Tensor, cascade: Cascade = cascade) -> list[float]:
             return torch.bincount(cascade.answer(x).stage, minlength=len(model.children)).div(len(x)).tolist()
@@ -152,7 +164,7 @@ def add_controlled(
     """InstaNAS: rows of some points; children of the drawn images stand for all."""
     form = model.form
     assert isinstance(form, Controlled)
-    sessions = onnx_form(model, folder, stored.pixels[:CHECKED]).sessions
+    onnx = onnx_form(model, folder, stored.pixels[:KNOWN])
     inputs = model.inputs.normalise(stored.pixels)
     for name in names:
         point, subject = model.at(name), f"{model.kind} {name}"
@@ -173,10 +185,12 @@ def add_controlled(
                 )
             )
         bench.calls[f"torch {subject}"] = network
-        bench.calls[f"onnx {subject}"] = _session(sessions[point.network])
+        bench.calls[f"onnx {subject}"] = _deciding(onnx, point)
+        bench.calls[f"onnx {subject} graph"] = _session(onnx.sessions[point.network], point)
         bench.rows += [
             Row(f"{subject}: chosen", "torch", "routed", subject, _only(f"torch {subject}"), accuracy),
-            Row(f"{subject}: graph", "onnx", "routed", subject, _only(f"onnx {subject}"), accuracy),
+            Row(subject, "onnx", "routed", subject, _only(f"onnx {subject}"), accuracy),
+            Row(f"{subject}: graph", "onnx", "routed", subject, _only(f"onnx {subject} graph"), accuracy),
         ]
         answered = {_key(inputs[i]): key for i, key in zip(drawn.tolist(), own, strict=True)}
         for executor in ("torch", "onnx"):

@@ -94,8 +94,9 @@ def test_files_stay_until_the_run_is_another(copied: Path, monkeypatch: pytest.M
         made.append(path)
 
     monkeypatch.setattr(onnx_form, "export_routed", written)
-    monkeypatch.setattr(onnx_form, "export_single", written)
+    monkeypatch.setattr(onnx_form, "export_alone", written)
     monkeypatch.setattr(onnx_form, "session_of", lambda path, threads: (path.read_bytes(), threads))
+    monkeypatch.setattr(onnx_form, "alone_of", lambda _model, path, *_: path.read_bytes())
     for file in (copied / "onnx").glob("early_exit-*"):
         file.unlink()
     archipel.load(copied, executor="onnx")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from archipel.deploy.routed_cascade import routed_cascade
+from archipel.deploy.alone import CascadeAlone
+from archipel.deploy.manifest import Point
+from archipel.deploy.routed_cascade import routed_cascade, uncut_cascade
+from archipel.deploy.uncut import Uncut
 from archipel.instance.cascade import EVERYTHING, NOTHING, Cascade
 from archipel.instance.escalation import Gain
 from archipel.nn import ConvBN
@@ -44,14 +45,13 @@ def test_the_same_stages_give_the_same_answers(make) -> None:
     images = 3 * torch.randn(24, 3, 10, 10)
     count = len(cascade.stages)
     known: Known = {}
-    model, alone = (routed_cascade(cascade, (3, 10, 10), single=single, known=known) for single in (False, True))
+    model = routed_cascade(cascade, (3, 10, 10), known=known)
     onnx.checker.check_model(model)
-    onnx.checker.check_model(alone)
-    for_one = onnxruntime.InferenceSession(alone.SerializeToString(), providers=["CPUExecutionProvider"])
+    alone = CascadeAlone(Uncut(uncut_cascade(cascade, (3, 10, 10), known=known)), cascade, 1)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert [given.name for given in session.get_inputs()] == ["images", "thresholds"]
 
-    def theirs(images: Tensor, thresholds: list[float], session: Any = session) -> tuple[np.ndarray, np.ndarray]:
+    def theirs(images: Tensor, thresholds: list[float]) -> tuple[np.ndarray, np.ndarray]:
         scores, stage = session.run(
             ["scores", "stage"], {"images": images.numpy(), "thresholds": np.array(thresholds, np.float32)}
         )
@@ -68,8 +68,8 @@ def test_the_same_stages_give_the_same_answers(make) -> None:
         torch.testing.assert_close(torch.from_numpy(scores), ours.output, rtol=1e-4, atol=1e-5)
         everyone |= set(stage.tolist())
         for i in range(4):
-            for runs in (session, for_one):
-                own, who = theirs(images[i : i + 1], thresholds, runs)
+            one, point = images[i : i + 1], Point(None, 1.0, thresholds=tuple(thresholds))
+            for own, who in (theirs(one, thresholds), alone.answer(one.numpy(), point)):
                 assert who.tolist() == [stage[i]]
                 np.testing.assert_allclose(own[0], scores[i], rtol=1e-4, atol=1e-5)
     assert everyone == set(range(count))

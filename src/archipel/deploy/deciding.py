@@ -50,8 +50,8 @@ class Deciding(nn.Module):
         if not self.in_order:
             bits, probabilities = bits[:, self.order], probabilities[:, self.order]
         if any(choice.parent is not None for choice in self.space.choices):
-            bits = CodePolicy(self.space).complete(bits)
-        return bits > 0.5, probabilities
+            bits = CodePolicy(self.space).complete(bits.to(logits)) > 0.5
+        return bits, probabilities
 
 
 class _Group(nn.Module):
@@ -67,6 +67,7 @@ class _Group(nn.Module):
         self.is_subset, self.k, self.options = first.kind == "subset", first.k, len(first.options)
         default = [[float(option == choice.empty) for option in choice.options] for choice in choices]
         needed = [[float(choice.empty is None)] for choice in choices]
+        self.any_default, self.any_needed = any(map(any, default)), any(map(any, needed))
         columns = _columns(space, choices)
         self.is_whole = columns == list(range(space.width))
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
@@ -74,17 +75,20 @@ class _Group(nn.Module):
         self.register_buffer("needed", torch.tensor(needed), persistent=False)  # [G, 1]
 
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """What is taken, 0 and 1, an empty selection with a default being that, and how probable each option is:
+        """What is taken, bool, an empty selection with a default being that, and how probable each option is:
         `[B, G·O]` each."""
         own = logits if self.is_whole else logits[:, self.columns]
         z = own.unflatten(1, (-1, self.options))  # [B, G, O]
         if not self.is_subset:
-            taken = torch.zeros_like(z).scatter(2, z.topk(self.k, dim=2).indices, 1.0)
+            taken = torch.zeros_like(z).scatter(2, z.topk(self.k, dim=2).indices, 1.0) > 0.5
             return taken.flatten(1), z.softmax(2).flatten(1)
-        taken = (z >= 0).to(z)  # σ(z) ≥ 0.5
-        likeliest = torch.zeros_like(z).scatter(2, z.argmax(2, keepdim=True), 1.0)
-        nothing = 1.0 - taken.amax(2, keepdim=True)
-        taken = taken + nothing * (self.default + self.needed * likeliest)
+        bound: Tensor | float = 0.0  # σ(z) ≥ 0.5
+        if self.any_needed:  # the likeliest where no other is
+            bound = z.amax(2, keepdim=True).clamp(max=0.0) * self.needed
+        taken = z >= bound
+        if self.any_default:
+            nothing = 1.0 - taken.to(z).amax(2, keepdim=True)
+            taken = taken | (nothing * self.default > 0.5)
         return taken.flatten(1), z.sigmoid().flatten(1)
 
 

@@ -39,7 +39,6 @@ __all__ = [
     "export_controller",
     "export_frequent",
     "export_routed",
-    "export_single",
     "metadata_of",
 ]
 
@@ -49,8 +48,6 @@ COVERED = 0.95
 """Share of the images that the most frequent networks are to answer."""
 MOST = 16
 """Of them."""
-_ALONE = 32
-"""Images that a file for one image is compared on."""
 _ALIGNED = 64
 """Weights in a file of their own begin at multiples of so many bytes."""
 
@@ -96,7 +93,7 @@ def export_routed(
     shape = model.manifest.input_shape
     images = [*noise(shape), model.inputs.normalise(pixels)]
     if isinstance(model.form, Escalating):
-        return _export_cascade(model, path, images, point, single=False, known=known, timed=timed)
+        return _export_cascade(model, path, images, point, known=known, timed=timed)
     if isinstance(model.form, Gated):
         raise OptionError(
             f"{model.kind} decides inside its blocks, which a file of options side by side cannot hold; export --form "
@@ -124,20 +121,13 @@ def export_routed(
     return kept(graph, path, feeds, controlled, metadata=metadata_of(model, point), timing=timing)
 
 
-def export_single(model: Model, path: Path, pixels: Tensor, point: Point, *, known: Known | None = None) -> Exported:
-    """As `export_routed` of exits and cascades, for one image at a time: less around the layers than a batch needs."""
-    needs_extra()
-    images = [row[None] for row in model.inputs.normalise(pixels[:_ALONE])]
-    return _export_cascade(model, path, images, point, single=True, known=known, timed=False)
-
-
 def _export_cascade(
-    model: Model, path: Path, images: list[Tensor], point: Point, *, single: bool, known: Known | None, timed: bool
+    model: Model, path: Path, images: list[Tensor], point: Point, *, known: Known | None, timed: bool
 ) -> Exported:
     assert isinstance(model.form, Escalating)
     cascade = model.form.cascade(point).cpu()
     with said():
-        graph = routed_cascade(cascade, model.manifest.input_shape, single=single, known=known)
+        graph = routed_cascade(cascade, model.manifest.input_shape, known=known)
     every = sorted({point.thresholds, model.points[0].thresholds, model.points[-1].thresholds})
     feeds = [_feed(x, thresholds=np.array(t, np.float32)) for t in every for x in images]
     at_point = _feed(images[-1], thresholds=np.array(point.thresholds, np.float32))

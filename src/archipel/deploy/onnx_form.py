@@ -23,7 +23,8 @@ from torch import Tensor
 
 from archipel.deploy.executors import Executors, Wanted
 from archipel.deploy.export import session_of
-from archipel.deploy.export_forms import export_child, export_routed, export_single
+from archipel.deploy.export_alone import Alone, alone_of, export_alone
+from archipel.deploy.export_forms import export_child, export_routed
 from archipel.deploy.forms import Answered, Controlled, Escalating, Static
 from archipel.deploy.manifest import Point
 from archipel.deploy.model import Model
@@ -39,8 +40,8 @@ FOLDER = "onnx"
 """Of a run."""
 _SCHEMA = 1
 """Another one where files are written in another way."""
-_COMPARED = 128
-"""Test images that a file is compared on."""
+_COMPARED, _KNOWN = 128, 1000
+"""Test images that a file is compared on, and that are looked at to know what images are like."""
 
 
 class OnnxForm:
@@ -48,27 +49,39 @@ class OnnxForm:
 
     Args:
         sessions: ONNX Runtime's, by the position of their network among the family's; of exits and cascades one, 0.
-        single: of exits and cascades, what runs an image that comes alone.
+        alone: of networks that decide, what runs an image that comes alone.
     """
 
-    def __init__(self, form: Static | Escalating | Controlled, sessions: Mapping[int, Any], single: Any = None) -> None:
-        self.form, self.sessions, self.single = form, sessions, single
+    def __init__(
+        self,
+        form: Static | Escalating | Controlled,
+        sessions: Mapping[int, Any],
+        alone: Mapping[int, Alone],
+    ) -> None:
+        self.form, self.sessions, self.alone = form, sessions, alone
 
     def answer(self, inputs: Tensor, point: Point) -> Answered:
-        form, feed = self.form, {"images": inputs.contiguous().numpy()}
-        if isinstance(form, Escalating):
-            feed["thresholds"] = np.array(point.thresholds, np.float32)
-            session = self.single if len(inputs) == 1 else self.sessions[0]
-            output, stage = session.run(["scores", "stage"], feed)
-            return form.told(torch.from_numpy(output), torch.from_numpy(stage))
-        session = self.sessions[point.network]
+        form, images = self.form, inputs.contiguous().numpy()
         if isinstance(form, Static):
-            (output,) = session.run(["scores"], feed)
+            (output,) = self.sessions[point.network].run(["scores"], {"images": images})
             return form.told(torch.from_numpy(output), point)
-        if point.asked_ms is not None:
-            feed["target_ms"] = np.full(len(inputs), point.asked_ms, np.float32)
-        output, codes = session.run(["scores", "codes"], feed)
-        return form.told(torch.from_numpy(output), torch.from_numpy(codes))
+        output, decided = map(torch.from_numpy, self.decided(images, point))
+        return form.told(output, decided)
+
+    def decided(self, images: np.ndarray, point: Point) -> tuple[np.ndarray, np.ndarray]:
+        """Answers `[B, classes]`, and the stages `[B]` or architectures `[B, D]` that gave them, of networks that
+        decide."""
+        number = 0 if isinstance(self.form, Escalating) else point.network
+        said = self.alone[number].answer(images, point) if len(images) == 1 else None
+        if said is not None:
+            return said
+        feed, by = {"images": images}, "codes"
+        if isinstance(self.form, Escalating):
+            feed["thresholds"], by = np.array(point.thresholds, np.float32), "stage"
+        elif point.asked_ms is not None:
+            feed["target_ms"] = np.full(len(images), point.asked_ms, np.float32)
+        output, decided = self.sessions[number].run(["scores", by], feed)
+        return output, decided
 
 
 def executors(model: Model, folder: RunFolder, wanted: Wanted) -> Executors:
@@ -86,7 +99,7 @@ def executors(model: Model, folder: RunFolder, wanted: Wanted) -> Executors:
     if wanted == "torch":
         return Executors({"torch": model.form})
     try:
-        pixels = stored_images(folder.path, model.inputs, _COMPARED).pixels
+        pixels = stored_images(folder.path, model.inputs, _KNOWN).pixels
         made = onnx_form(model, folder, pixels)
     except (OptionError, RunError) as error:
         if wanted == "onnx":
@@ -104,7 +117,7 @@ def onnx_form(model: Model, folder: RunFolder, pixels: Tensor) -> OnnxForm:
     that may be written.
 
     Args:
-        pixels: images to compare on, uint8 `[N, C, H, W]`.
+        pixels: such as the model will be asked about, uint8 `[N, C, H, W]`; the first are compared on.
 
     Raises:
         OptionError, RunError: see `executors`.
@@ -116,27 +129,33 @@ def onnx_form(model: Model, folder: RunFolder, pixels: Tensor) -> OnnxForm:
     _needed("onnxruntime")
     known: Known = {}
     threads = torch.get_num_threads()
+    few, images = pixels[:_COMPARED], model.inputs.normalise(pixels)
     with _place(folder) as place:
 
-        def session(name: str, point: Point, write: Callable[[Path, Point], object]) -> Any:
-            return session_of(_file(model, folder, place, name, point, write), threads)
+        def file(name: str, point: Point, write: Callable[[Path, Point], object]) -> Path:
+            return _file(model, folder, place, name, point, write)
 
         def routed(path: Path, point: Point) -> None:
-            export_routed(model, path, pixels, point, known=known, timed=False)
+            export_routed(model, path, few, point, known=known, timed=False)
 
         def alone(path: Path, point: Point) -> None:
-            export_single(model, path, pixels, point, known=known)
+            export_alone(model, path, few, point, known=known)
 
         def child(path: Path, point: Point) -> None:
-            export_child(model, path, pixels, point, model.family.networks[point.network].name, timed=False)
+            export_child(model, path, few, point, model.family.networks[point.network].name, timed=False)
 
-        if isinstance(model.form, Escalating):
-            point = model.at()
-            single = session("single", point, alone)
-            return OnnxForm(model.form, {0: session("0", point, routed)}, single)
+        is_static = isinstance(model.form, Static)
         points = {point.network: point for point in model.points}
-        write = child if isinstance(model.form, Static) else routed
-        return OnnxForm(model.form, {n: session(str(n), point, write) for n, point in sorted(points.items())})
+        if isinstance(model.form, Escalating):
+            points = {0: model.at()}
+        sessions, singles = {}, {}
+        for number, point in sorted(points.items()):
+            path = file(str(number), point, child if is_static else routed)
+            sessions[number] = session_of(path, threads)
+            if not is_static:
+                path = file(f"alone-{number}", point, alone)
+                singles[number] = alone_of(model, path, point, threads, images)
+        return OnnxForm(model.form, sessions, singles)
 
 
 def _file(

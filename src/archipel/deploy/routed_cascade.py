@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from archipel.deploy.onnx_scope import Scope
+from archipel.deploy.uncut import uncut
 from archipel.instance.cascade import Cascade, joined
 from archipel.instance.escalation import Gain, doubt
 from archipel.nn.onnx_model import Known, Part, onnx_parts
 
-__all__ = ["routed_cascade"]
+__all__ = ["routed_cascade", "uncut_cascade"]
 
 
 class _Stage(nn.Module):
@@ -50,17 +51,13 @@ class _Stage(nn.Module):
         return answer, answer.topk(len(weights), 1).values @ weights + bias, maps  # `gain`, in fewer operations
 
 
-def routed_cascade(
-    cascade: Cascade, input_shape: tuple[int, int, int], *, single: bool = False, known: Known | None = None
-) -> Any:
+def routed_cascade(cascade: Cascade, input_shape: tuple[int, int, int], *, known: Known | None = None) -> Any:
     """Inputs `images` `[B, C, H, W]` and `thresholds` `[S - 1]`; outputs `scores` `[B, classes]`, as `Answer.output`,
     and `stage` `[B]`, int64, which stage answered.
 
     Args:
         cascade: on the CPU.
         input_shape: `(C, H, W)`.
-        single: whether batches are of one image: nothing is gathered and scattered, and sizes are known beforehand,
-            which next to a small network is a fifth of its time.
         known: what was exported before, see `onnx_parts`.
 
     Returns:
@@ -71,26 +68,9 @@ def routed_cascade(
     """
     from onnx import TensorProto, helper
 
-    parts = _parts(cascade, input_shape, known, dynamic=not single)
+    parts = _parts(cascade, input_shape, known, dynamic=True)
     last = len(parts) - 1
     kinds = [TensorProto.FLOAT, TensorProto.INT64]
-
-    def go_alone(scope: Scope, number: int, taken: str, before: str) -> tuple[str, str]:
-        """As `go` for one image, with which stage gave the answer."""
-        given = [taken, before] if before else [taken]
-        answer, *further = scope.run(parts[number], *given)
-        if number == last:
-            return answer, scope.constant([number], "int64")
-        urge, maps = further
-        threshold = scope.node("Gather", "thresholds", scope.constant(number, "int64"))
-        before = answer if cascade.committee else ""
-        answered = scope.branch(
-            scope.node("Greater", urge, threshold),
-            lambda inner: go_alone(inner, number + 1, maps, before),
-            lambda inner: [answer, inner.constant([number], "int64")],
-            kinds,
-        )
-        return answered[0], answered[1]
 
     def go(scope: Scope, number: int, taken: str, before: str) -> tuple[str, str]:
         """A stage and all behind it: names of answers, and of how many stages further each was given.
@@ -122,19 +102,32 @@ def routed_cascade(
         return answered[0], answered[1]
 
     whole = Scope()
-    scores, stage = (go_alone if single else go)(whole, 0, "images", "")
-    batch = 1 if single else "batch"
+    scores, stage = go(whole, 0, "images", "")
     return whole.model(
         parts[0].source,
         [
-            helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, *input_shape]),
+            helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *input_shape]),
             helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [last]),
         ],
         {
-            "scores": (scores, helper.make_tensor_value_info("", TensorProto.FLOAT, [batch, None])),
-            "stage": (stage, helper.make_tensor_value_info("", TensorProto.INT64, [batch])),
+            "scores": (scores, helper.make_tensor_value_info("", TensorProto.FLOAT, ["batch", None])),
+            "stage": (stage, helper.make_tensor_value_info("", TensorProto.INT64, ["batch"])),
         },
     )
+
+
+def uncut_cascade(cascade: Cascade, input_shape: tuple[int, int, int], *, known: Known | None = None) -> Any:
+    """All stages for one image, none of them in a branch, to be cut into pieces: `Uncut.told` names of each what it
+    `takes`, its `answer` `[1, classes]`, as `Answer.output`, and what it `passes` on. Arguments as of `routed_cascade`.
+    """
+    whole, rows = Scope(), []
+    takes = ["images"]
+    for part in _parts(cascade, input_shape, known, dynamic=False):
+        answer, *further = whole.run(part, *takes)
+        passes = further[-1:]
+        rows.append({"takes": takes, "answer": answer, "passes": passes})
+        takes = [*passes, answer] if cascade.committee else passes
+    return uncut(whole, part.source, {"images": (1, *input_shape)}, {"stages": rows})
 
 
 @torch.no_grad()

@@ -178,11 +178,15 @@ class Cascade(nn.Module):
 
     def _in_a_row(self) -> list[_Stage]:
         """What `_of_one` goes through: a module's own modules are slow to ask for."""
-        urges: list[_Urge] = [doubt_of_one] * len(self.stages)
-        if self.gains is not None:
-            urges[:-1] = [gain.of_one for gain in self.gains if isinstance(gain, Gain)]
-        thresholds = (*self.thresholds, None)
+        thresholds, urges = (*self.thresholds, None), (*self.urges, doubt_of_one)
         return list(zip(self.trunks, self.stages, self.temperatures, thresholds, urges, strict=True))
+
+    @property
+    def urges(self) -> list[_Urge]:
+        """Of each stage but the last, what is held against its threshold, of a single answer in plain numbers."""
+        if self.gains is None:
+            return [doubt_of_one] * len(self.thresholds)
+        return [gain.of_one for gain in self.gains if isinstance(gain, Gain)]
 
     @torch.no_grad()
     def every_answer(self, inputs: Tensor) -> Tensor:
