@@ -62,7 +62,7 @@ class CascadeAlone:
             self._image[:] = image
             for number, (run, scores, urge) in enumerate(self._row):
                 run()
-                if urge is None or urge(scores.tolist()[0]) <= thresholds[number]:
+                if urge is None or urge(scores.tolist()[0], 1.0) <= thresholds[number]:
                     return scores.copy(), np.array([number])
         raise AssertionError("behind the last stage there is none")
 

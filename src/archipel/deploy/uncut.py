@@ -149,7 +149,8 @@ class Uncut:
             if node.name:
                 choices[node.name] = None
             if choices and len(open_) == 1:
-                found.append(Stretch(*open_, tuple(choices)))
+                (name,) = open_
+                found.append(Stretch(name, tuple(choices)))
                 choices = {}
         behind = found.pop().choices if found else ()  # what comes behind the last choice belongs to it
         return [*found, Stretch(end, (*behind, *choices))]
