@@ -49,7 +49,10 @@ def test_a_run_ends_with_its_tables_and_a_report(call, tmp_path: Path, method: s
             "convnet_aig --space mobilenet_v2",
             "convnet_aig leaves blocks out, and space 'mobilenet_v2' has none",
         ),
-        ("blockdrop --joint.penalties 2 2", "joint.penalties is [2.0, 2.0]; give different numbers, at least one"),
+        (
+            "blockdrop --joint.penalties 2 2",
+            "joint.penalties is [2.0, 2.0]; give different numbers of 0 or more, at least one",
+        ),
         ("blockdrop --backbone.keep-final 0", "backbone.keep_final is 0; give a share above 0, up to 1"),
         ("convnet_aig --gating.targets 1.5", "gating.targets is [1.5]; give shares from 0 to 1"),
         ("convnet_aig --gating.target 0.5", "did you mean '--gating.targets'?"),

@@ -30,8 +30,8 @@ def check(space: Space, n: int = 6) -> CodeMadds:
 
 
 def test_it_is_the_count_of_each_child(space: Space) -> None:
-    if any(choice.kind == "value" for choice in space.choices) and space.size > 1000:
-        pytest.skip("counted child by child, like the small spaces with values, only slower")
+    if len(space.choices) > 20 or (any(choice.kind == "value" for choice in space.choices) and space.size > 1000):
+        pytest.skip("counted as small spaces with the same verbs are, only slower")
     check(space)
 
 

@@ -289,7 +289,11 @@ def test_all_ones_is_the_plain_network() -> None:
         (lambda: Curriculum(epochs=-1), "curriculum.epochs is -1; give 0 or more"),
         (lambda: Curriculum(alpha=(0.8, 0.3)), "curriculum.alpha is [0.8, 0.3]; give two numbers from 0.5 to 1"),
         (lambda: Joint(batch=1), "joint.batch is 1; give 2 or more"),
-        (lambda: Joint(penalties=()), "joint.penalties is []; give different numbers, at least one"),
+        (lambda: Joint(penalties=()), "joint.penalties is []; give different numbers of 0 or more, at least one"),
+        (
+            lambda: Joint(penalties=(2.0, -1.0)),
+            "joint.penalties is [2.0, -1.0]; give different numbers of 0 or more, at least one",
+        ),
         (lambda: Joint(lr=0.0), "joint.lr is 0; give a number above 0"),
     ],
 )

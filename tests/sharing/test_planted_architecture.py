@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class Table:
         return sum(self.costs[str(option)] for option in architecture.values())
 
 
+@functools.cache
 def derived(
     mode: str, seed: int, *, lam: float = 0.03, zero_update: str = "full", warm_up: int = 100, joint: int = 200
 ) -> tuple[Architecture, float]:
@@ -133,13 +135,13 @@ def derived(
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("mode", ["full_v2", "two", "reinforce"])
 def test_a_planted_architecture_is_found(mode: str, seed: int) -> None:
-    best, _ = derived(mode, seed, joint=400 if mode == "reinforce" else 200)  # it has less to learn from a step
+    best, _ = derived(mode, seed, lam=0.03, joint=400 if mode == "reinforce" else 200)  # it learns less from a step
     assert tuple(best.values()) == PLANTED
 
 
 def test_a_dearer_cost_never_buys_more() -> None:
     """Check 14."""
-    costs = [derived("full_v2", 0, lam=lam)[1] for lam in (0.0, 0.03, 0.2, 3.0)]
+    costs = [derived("full_v2", 0, lam=lam, joint=200)[1] for lam in (0.0, 0.03, 0.2, 3.0)]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[2] > costs[-1] == 0.0
 

@@ -106,8 +106,9 @@ class Joint:
 
     def __post_init__(self) -> None:
         _check(self)
-        if not self.penalties or len(set(self.penalties)) < len(self.penalties):
-            raise OptionError(f"joint.penalties is {list(self.penalties)}; give different numbers, at least one")
+        given = self.penalties
+        if not given or len(set(given)) < len(given) or not all(penalty >= 0.0 for penalty in given):
+            raise OptionError(f"joint.penalties is {list(given)}; give different numbers of 0 or more, at least one")
 
 
 def _alpha(options: Curriculum | Joint, epoch: int) -> float:
