@@ -1,6 +1,6 @@
 """What a batch costs in which every image leaves a network at its own exit, against the ideal.
 
-    python benchmarks/early_exits.py [--macro compact --size 32 --batches 1 16 128 --rounds 40 --seed 0]
+    python benchmarks/early_exits.py [--space mobilenet_exits --macro compact --size 32 --batches 1 16 128 --rounds 40]
 
 Ideal is the mean of what the exits cost as networks of their own, each in full batches: without deciding, without the
 other heads. Weights are random, thresholds such that a half, a quarter and a quarter of the images (or a half and a
@@ -24,11 +24,12 @@ from archipel.nn.exits import Exits
 from archipel.recipes.instanas.timing import typical
 from archipel.sharing.batch_norm import recalibrate
 from archipel.space import Space
-from archipel.spaces import mobilenet_exits
+from archipel.spaces import resolve
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--space", default="mobilenet_exits", help="its architectures are the exits")
     parser.add_argument("--macro", default="compact")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 128])
@@ -37,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(given.seed)
     device = Device("cpu", 1)
-    space = Space(mobilenet_exits, macro=given.macro, size=given.size)
+    space = Space(resolve(given.space), macro=given.macro, size=given.size)
     graph = MetaGraph(space)
     exits = Exits.of([graph.extract(architecture) for architecture in space]).to(memory_format=torch.channels_last)
     recalibrate(exits, [torch.randn(256, 3, given.size, given.size)])

@@ -34,6 +34,7 @@ EXITS = ["--exits.alone", "--baselines=none"]
 """As long as the `cpu` preset trains them."""
 BESIDE = ["--exits.alone", "--baselines.widths=1.0", "--baselines.cascades=0"]
 """With MobileNetV2 1×, trained as long."""
+BY_THE_LAST = ["--exits.distillation=0.5"]
 RESIDUAL = ["--exits.space=resnet_exits"]
 ELASTIC = ["--space=mobilenet_elastic", "--network.width=1.0"]
 ALONE = [
@@ -52,15 +53,16 @@ REMEDIES: dict[str, list[str]] = {
     "elastic": [*ALONE, *ELASTIC],
     "elastic, sandwich, distillation": [*ALONE, *ELASTIC, *TAUGHT],
     "all": [*ALONE, *ELASTIC, *TAUGHT, "--search.conditioned"],
-    "exits, labels alone": [*EXITS, "--exits.distillation=0"],
-    "exits, wider": [*EXITS, "--exits.width=1.5"],
-    "exits, twice as long": [*BESIDE, "--exits.epochs=30", "--baselines.epochs=30"],
-    "exits, all images": [*BESIDE, "--images=50000"],
+    "exits, taught": [*EXITS, *BY_THE_LAST],
+    "exits, taught, wider": [*EXITS, *BY_THE_LAST, "--exits.width=1.5"],
+    "exits, taught, twice as long": [*BESIDE, *BY_THE_LAST, "--exits.epochs=30", "--baselines.epochs=30"],
+    "exits, taught, all images": [*BESIDE, *BY_THE_LAST, "--images=50000"],
     "residual exits": [*BESIDE, *RESIDUAL],
     "residual exits, all images": [*BESIDE, *RESIDUAL, "--images=50000"],
 }
 """Name → settings beyond the preset's. `released`: what the released program does, at the preset's epochs; `default`
-has the early exits, and all baselines; the last learns from all of CIFAR-10, and five times as long."""
+has the early exits, and all baselines; `all images` are those of all of CIFAR-10, so that training takes five times as
+long."""
 
 
 def command(*words: str) -> list[str]:

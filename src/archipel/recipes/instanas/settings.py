@@ -102,7 +102,7 @@ class Exits:
     """No search: early exits and what they are compared with, in a part of the time."""
     epochs: int | None = None
     """None: as many as all stages of the search have together, also where there is none."""
-    distillation: float = 0.5
+    distillation: float = 0.0
     """Weight of the last answer, beside the labels, in what the others learn."""
     points: int = 5
     """Of the frontier that moving the thresholds gives (A, B, …)."""
