@@ -11,7 +11,8 @@ Milliseconds an image on the run's own test images, everything by turns in one p
 - ideal: what the network that answered each image takes alone, in full batches, nothing decided. Of InstaNAS by the
   networks of `--images` images drawn at random;
 - child + controller: what has to be computed to answer so, without a branch: of exits the network with the heads that
-  the image passes as one graph, of InstaNAS the controller, and the network that it picks;
+  the image passes as one graph, of InstaNAS the controller and the network that it picks, of a single image one right
+  after the other;
 - static: the run's networks that answer every image alike; each point is held against the fastest one that is at least
   as accurate on the same images.
 """
@@ -118,6 +119,11 @@ def _session(session: Any, point: Point | None = None) -> Call:
     return call
 
 
+def _after(calls: Mapping[str, Call], names: Iterable[str], x: Tensor) -> None:
+    for name in names:
+        calls[name](x)
+
+
 def _deciding(form: OnnxForm, point: Point) -> Call:
     return lambda x: form.decided(x.numpy(), point)
 
@@ -173,6 +179,10 @@ def add_controlled(
         for key in dict.fromkeys(own):
             bench.plain(key, fold_for_inference(form.child(key.split()[-1], point)))
         bench.plain(f"{subject} controller", network.controller)
+        for executor in ("torch", "onnx"):
+            for key in dict.fromkeys(own):
+                pair = f"{executor} {subject} controller", f"{executor} {key}"
+                bench.calls[" and ".join(pair)] = partial(_after, bench.calls, pair)
 
         def routed(x: Tensor, executor: Any, network: Any = network) -> Tensor:
             return execute(network.graph, x, network.codes(x), executor)
@@ -205,7 +215,10 @@ def add_controlled(
             def both(
                 x: Tensor, executor: str = executor, ideal: Any = ideal, subject: str = subject
             ) -> dict[str, float]:
-                return {**ideal(x), f"{executor} {subject} controller": 1.0}
+                deciding, children = f"{executor} {subject} controller", ideal(x)
+                if len(x) == 1:
+                    return {f"{deciding} and {child}": 1.0 for child in children}
+                return {**children, deciding: 1.0}
 
             bench.rows += [
                 Row(f"{subject}: ideal", executor, "ideal", subject, ideal),
