@@ -13,6 +13,8 @@ from scipy import stats
 from archipel.cli.bench import show_bench
 from archipel.errors import OptionError
 from archipel.evaluators import Objective, Tabular
+from archipel.progress import SILENT
+from archipel.recipes import bench as recipe
 from archipel.recipes.bench import Problem, Settings, bench, problems
 from archipel.recipes.bench.fronts import Domination
 from archipel.recipes.bench.judging import anytime, behind, holm, judged, mean_ranks
@@ -76,6 +78,28 @@ class TestBench:
         for new, old in zip(again["sets"][0]["strategies"], done[1]["sets"][0]["strategies"], strict=True):
             assert {**new, "cpu_seconds": 0} == {**old, "cpu_seconds": 0}
         assert again["ranks"] == done[1]["ranks"]
+
+    def test_stopped_in_the_middle_of_a_piece(self, done, problem: Problem, tmp_path: Path, monkeypatch) -> None:
+        """Two of four searches were kept: the others alone are made."""
+        searched = recipe._searched
+        left = iter([searched, searched])
+
+        def stopped(*asked):
+            if (go := next(left, None)) is None:
+                raise KeyboardInterrupt
+            return go(*asked)
+
+        with RunFolder.create(tmp_path / "run", {"recipe": "bench"}, "archipel bench") as folder:
+            monkeypatch.setattr(recipe, "_KEEP", -1.0)
+            monkeypatch.setattr(recipe, "_searched", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                recipe._work(folder, problem, "random", 4, 1, SILENT)
+            left = iter([searched, searched])
+            recipe._work(folder, problem, "random", 4, 1, SILENT)
+            again = folder.stage_done("search-planted-random")
+            assert not list((folder.path / "unfinished").iterdir())
+        whole = RunFolder.open(done[0], write=False).stage_done("search-planted-random")
+        assert again["runs"] == whole["runs"]
 
     def test_the_page(self, done) -> None:
         page = write(done[0]).read_text(encoding="utf-8")

@@ -2,7 +2,8 @@
 
 Every search sees what its benchmark lets it see and is judged by the test accuracy of the architecture that looked best
 to it, or, where it looks for high accuracy at low cost, by the hypervolume of those that did. All of one strategy's
-seeds on one image set are one piece of work, kept when it is done: a stopped comparison goes on.
+seeds on one image set are one piece of work, kept when it is done, and of a long one what is done: a stopped comparison
+goes on.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ __all__ = ["DEFAULT", "TWO", "Problem", "Settings", "bench", "problems"]
 
 _POINTS = 100
 """Of a curve."""
+
+_KEEP = 10.0
+"""Seconds after which the searches of an unfinished piece are kept."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +190,25 @@ def _stage(problem: Problem, spec: str) -> str:
 
 
 def _work(folder: RunFolder, problem: Problem, spec: str, seeds: int, seed: int, progress: Progress) -> None:
-    begin, table = time.process_time(), problem.table
-    runs = []
+    stage, table = _stage(problem, spec), problem.table
+    unfinished = folder.path / "unfinished" / f"{stage}.json"
+    done = folder.read_json(f"unfinished/{stage}.json") if unfinished.is_file() else {"runs": [], "cpu_seconds": 0.0}
+    runs, begin, kept = done["runs"], time.process_time() - done["cpu_seconds"], time.monotonic()
     with progress.bar(f"{spec} on {problem.name}", seeds) as bar:
-        for i in range(seeds):
+        if runs:
+            bar.advance(len(runs))
+        for i in range(len(runs), seeds):
             runs.append(_searched(problem, spec, seed_of(seed, "bench", i)))
             bar.advance(**{table.judged: runs[-1]["final"]})
-    folder.mark_done(_stage(problem, spec), {"runs": runs, "cpu_seconds": time.process_time() - begin})
+            if time.monotonic() - kept > _KEEP:
+                folder.write_json(f"unfinished/{stage}.json", _spent(runs, begin))
+                kept = time.monotonic()
+    folder.mark_done(stage, _spent(runs, begin))
+    unfinished.unlink(missing_ok=True)
+
+
+def _spent(runs: list[dict[str, Any]], begin: float) -> dict[str, Any]:
+    return {"runs": runs, "cpu_seconds": time.process_time() - begin}
 
 
 def _searched(problem: Problem, spec: str, seed: int) -> dict[str, Any]:
