@@ -19,6 +19,7 @@ from torch import nn
 import archipel
 from archipel.cost import Device, LatencyTable
 from archipel.deploy import Predictions
+from archipel.deploy.export_alone import export_alone
 from archipel.deploy.export_forms import export_routed
 from archipel.deploy.stored import stored_images
 from archipel.errors import OptionError
@@ -157,6 +158,8 @@ class TestResult:
         if tried.method == "blockdrop":
             found = export_routed(model, tmp_path / "network.onnx", pixels, model.at(), timed=False)
             assert found.same_decisions == found.same_answers == 1.0
+            export_alone(model, tmp_path / "alone.onnx", pixels, model.at())  # raises where PyTorch says otherwise
+            assert (tmp_path / "alone.onnx").is_file()
         else:
             with pytest.raises(OptionError, match=r"decides inside its blocks.*--form frequent or child"):
                 export_routed(model, tmp_path / "network.onnx", pixels, model.at())
