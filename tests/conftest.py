@@ -239,6 +239,21 @@ ENUMERABLE["evolved"] = _evolved()
 SPACES_HELD = {**ENUMERABLE, **_listed()}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "of_spaces(where): held against the spaces of which that is true, and no others")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is made for the spaces that it is about: what does not apply to one is no skipped test."""
+    items[:] = [item for item in items if all(mark.kwargs["where"](space) for mark, space in _conditions(item))]
+
+
+def _conditions(item: pytest.Item) -> list[tuple[pytest.Mark, Space]]:
+    given = getattr(item, "callspec", None)
+    spaces = [given.params[name] for name in ("space", "small_space") if given and name in given.params]
+    return [(mark, space) for mark in item.iter_markers("of_spaces") for space in spaces if isinstance(space, Space)]
+
+
 @pytest.fixture(scope="session", params=SPACES_HELD.values(), ids=SPACES_HELD.keys())
 def space(request: pytest.FixtureRequest) -> Space:
     """Every space there is; inputs are `[B, 3, 8, 8]`, outputs `[B, 4]`."""

@@ -77,13 +77,12 @@ def option_weights(graph: MetaGraph) -> list[nn.Parameter]:
 
 
 @pytest.fixture
-def trained(space: Space, graph: MetaGraph) -> MetaGraph:
-    """A copy in training mode, of a space that can have gates."""
-    if not gates_of(space):
-        pytest.skip("no op choice")
+def trained(graph: MetaGraph) -> MetaGraph:
+    """A copy in training mode."""
     return copy.deepcopy(graph).train()
 
 
+@pytest.mark.of_spaces(where=gates_of)
 class TestGatedContract:
     @BOTH
     def test_it_gives_what_single_gives(self, space: Space, trained: MetaGraph, recompute: bool) -> None:

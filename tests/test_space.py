@@ -100,6 +100,14 @@ def steps_apart(space: Space, a: Architecture, b: Architecture) -> int:
     return steps
 
 
+def ends(space: Space) -> tuple[Architecture, Architecture]:
+    return space.unrank(0), space.unrank(space.size - 1)
+
+
+def differences(first: Architecture, second: Architecture) -> int:
+    return sum(first.get(name) != second.get(name) for name in first)
+
+
 class TestSpaceContract:
     def test_count_is_exact(self, small_space: Space) -> None:
         found = list(enumerate_by_asking(small_space))
@@ -166,9 +174,8 @@ class TestSpaceContract:
         assert torch.equal(space.complete(codes.float()), by_one)
         assert torch.equal(codes, before)
 
+    @pytest.mark.of_spaces(where=lambda space: space.choices)
     def test_codes_that_are_none_are_refused_alike(self, space: Space) -> None:
-        if not space.choices:
-            pytest.skip("nothing is left open")
         rng = random.Random(0)
         refused = 0
         for _ in range(50):
@@ -224,9 +231,9 @@ class TestSpaceContract:
             name = parents[name]
         return name == ancestor
 
+    @pytest.mark.of_spaces(where=lambda space: not any(choice.parent for choice in space.choices))
     def test_neighbours_are_all_and_symmetric_where_nothing_is_conditional(self, space: Space) -> None:
-        if any(choice.parent for choice in space.choices):
-            pytest.skip("conditional choices: what a move opens has no one inverse")
+        """What a move opens has no one inverse."""
         for architecture in some(space, 4):
             near = space.neighbours(architecture)
             assert len(near) == len(set(near))
@@ -268,11 +275,10 @@ class TestSpaceContract:
                 parents = [p[name] for p in (first, second) if name in p]
                 assert not parents or value in parents
 
+    @pytest.mark.of_spaces(where=lambda space: differences(*ends(space)) > 1)
     def test_crossover_takes_from_both(self, space: Space) -> None:
         rng = random.Random(0)
-        first, second = space.unrank(0), space.unrank(space.size - 1)
-        if sum(first.get(n) != second.get(n) for n in first) < 2:
-            pytest.skip("the two differ in less than two choices")
+        first, second = ends(space)
         children = {space.crossover(first, second, rng) for _ in range(50)}
         assert children - {first, second}
 

@@ -45,29 +45,27 @@ def by_content(space: Space, learning: bool = False) -> Callable[[str, Tensor], 
     return decide
 
 
-@pytest.fixture
-def decidable(space: Space) -> Space:
-    if any(choice.kind == "value" for choice in space.choices):
-        pytest.skip("values are refused")
-    return space
+def has_no_value(space: Space) -> bool:
+    return all(choice.kind != "value" for choice in space.choices)
 
 
+@pytest.mark.of_spaces(where=has_no_value)
 class TestContract:
-    def test_a_batch_is_each_sample_alone(self, decidable: Space, graph: MetaGraph) -> None:
-        x, route = images(), Staged(by_content(decidable))
+    def test_a_batch_is_each_sample_alone(self, space: Space, graph: MetaGraph) -> None:
+        x, route = images(), Staged(by_content(space))
         alone = torch.cat([graph(row[None], route) for row in x])
         torch.testing.assert_close(graph(x, route), alone, **CLOSE)
 
-    def test_multiplied_decisions_give_the_same(self, decidable: Space, graph: MetaGraph) -> None:
+    def test_multiplied_decisions_give_the_same(self, space: Space, graph: MetaGraph) -> None:
         x = images()
-        multiplied = graph(x, Staged(by_content(decidable, learning=True)))
-        torch.testing.assert_close(multiplied, graph(x, Staged(by_content(decidable))), **CLOSE)
+        multiplied = graph(x, Staged(by_content(space, learning=True)))
+        torch.testing.assert_close(multiplied, graph(x, Staged(by_content(space))), **CLOSE)
         with torch.no_grad():
-            routed = graph(x, Staged(by_content(decidable, learning=True)))
+            routed = graph(x, Staged(by_content(space, learning=True)))
         torch.testing.assert_close(routed, multiplied, **CLOSE)
 
-    def test_no_sample_runs_what_it_did_not_take(self, decidable: Space, graph: MetaGraph) -> None:
-        x, route = images(), Staged(by_content(decidable))
+    def test_no_sample_runs_what_it_did_not_take(self, space: Space, graph: MetaGraph) -> None:
+        x, route = images(), Staged(by_content(space))
 
         def flops(rows: Tensor) -> int:
             with FlopCounterMode(display=False) as counter:

@@ -31,11 +31,8 @@ OPTIONS = SearchOptions(
 )
 
 
-@pytest.fixture
-def routable(small_space: Space) -> Space:
-    if any(choice.kind == "value" for choice in small_space.choices):
-        pytest.skip("values are refused")
-    return small_space
+WITHOUT_VALUES = pytest.mark.of_spaces(where=lambda space: all(choice.kind != "value" for choice in space.choices))
+"""Values are refused."""
 
 
 class TestDirection:
@@ -60,27 +57,29 @@ class TestDirection:
         assert rows.grad is not None
         return rows.grad
 
+    @WITHOUT_VALUES
     def test_of_latency_it_is_the_enumerated_one(
-        self, routable: Space, arithmetic_table, enumerated: Enumerated
+        self, small_space: Space, arithmetic_table, enumerated: Enumerated
     ) -> None:
         """Latency is linear in each decision, the others fixed. Then what a decision would change does not depend on
         its own noise, and the straight-through estimate tends to the true gradient as the temperature falls: at 0.1
         within four standard errors on 20,000 samples, in every logit."""
-        cost, policy = CodeCost(routable, arithmetic_table(routable)), CodePolicy(routable)
-        z, exact = self.exact(routable, enumerated, cost)
-        each = self.each(routable, z, 20_000, 0.1, lambda bits: cost.through(policy.complete(bits)))
+        cost, policy = CodeCost(small_space, arithmetic_table(small_space)), CodePolicy(small_space)
+        z, exact = self.exact(small_space, enumerated, cost)
+        each = self.each(small_space, z, 20_000, 0.1, lambda bits: cost.through(policy.complete(bits)))
         error = each.std(0) / len(each) ** 0.5 + 1e-9
         assert bool(((each.mean(0) - exact).abs() <= 4.0 * error).all())
         assert float((exact.abs() / error).max()) > 20.0
 
+    @WITHOUT_VALUES
     def test_of_a_networks_loss_it_has_the_same_direction(
-        self, routable: Space, enliven, enumerated: Enumerated
+        self, small_space: Space, enliven, enumerated: Enumerated
     ) -> None:
         """A network's loss bends between 0 and 1, which straight-through does not see, so that the estimate is biased
         for any number of samples and at any temperature: lengths of 0.5 to 1.6 of the true gradient's, and cosines of
         0.95 to 0.999 on 3,000 samples in four of these spaces. Of random directions in ten logits one in 300 has more
         than 0.8."""
-        graph = enliven(MetaGraph(routable)).requires_grad_(False)
+        graph = enliven(MetaGraph(small_space)).requires_grad_(False)
         x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
         def answered(route: Any, count: int) -> Tensor:
@@ -92,10 +91,10 @@ class TestDirection:
             return answered(PerInstance(every), len(every))[which]
 
         def of_bits(bits: Tensor) -> Tensor:
-            return answered(Staged(lambda name, _: bits[:, routable.slices[name]]), len(bits))
+            return answered(Staged(lambda name, _: bits[:, small_space.slices[name]]), len(bits))
 
-        z, exact = self.exact(routable, enumerated, of_codes)
-        found = self.each(routable, z, 400, 1.0, of_bits).mean(0)
+        z, exact = self.exact(small_space, enumerated, of_codes)
+        found = self.each(small_space, z, 400, 1.0, of_bits).mean(0)
         assert float(F.cosine_similarity(found, exact, dim=0)) > 0.8
         large = exact.abs() > 0.4 * exact.abs().max()
         assert found.sign()[large].equal(exact.sign()[large])

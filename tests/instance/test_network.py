@@ -21,8 +21,6 @@ from archipel.space import Space
 @pytest.fixture
 def controller(space: Space, enliven) -> nn.Module:
     """Picks different architectures for different inputs."""
-    if space.size == 1:
-        pytest.skip("there is nothing to pick")
     torch.manual_seed(0)
     made = enliven(LightController(space.width, channels=3, size=8), 3)
     with torch.no_grad():
@@ -35,6 +33,7 @@ def images(n: int) -> torch.Tensor:
     return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+@pytest.mark.of_spaces(where=lambda space: space.size > 1)
 def test_it_is_the_graph_along_the_controllers_modes(space: Space, graph: MetaGraph, controller: nn.Module) -> None:
     """One by one and as a batch, to 1e-5 in evaluation mode. That a graph is its children is in test_metagraph.py."""
     network = InstanceNetwork(graph, controller)
