@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from archipel.evaluators import (
     NEVER,
     Curve,
     CurveStopping,
+    LatestScores,
     Metrics,
     Objective,
     PrunerStopping,
@@ -85,6 +87,26 @@ class TestExtrapolation:
             assert twice[1:] == [b if a is not None and b is not None else None for a, b in pairwise(said)]
             differ += said != twice
         assert differ > 0
+
+    def test_what_beats_the_best_by_chance_alone_is_not_worth_it(self) -> None:
+        """P(end < best + 2 standard errors) ≥ Δ, to the digit; without a margin, or an error, some of them go on."""
+        past, given = growing(20), Stopping(margin=2.0, patience=1)
+        own = CurveStopping(given, error=lambda score: score / 40)
+        plain = [CurveStopping(replace(given, margin=0.0), error=lambda score: score / 40), CurveStopping(given)]
+        regression = LatestScores()
+        regression.fit(Curves(np.array([c.features for c in past]), np.array([c.scores for c in past])))
+        best = max(curve.scores[-1] for curve in past)
+        outcomes = []
+        for curve in growing(60, seed=1):
+            now = Curve(curve.features, curve.scores[:6])
+            seen = Curves(np.array([now.features]), np.array([now.scores]))
+            said = own.given_up(past, now, T)
+            assert (said is not None) == (regression.below(seen, best + 2 * best / 40)[0] >= 0.9)
+            assert said is None or said == min(regression.predict(seen)[0], best)
+            any_gain, unknown = (rule.given_up(past, now, T) for rule in plain)
+            assert any_gain == unknown
+            outcomes.append((said is None, unknown is None))
+        assert set(outcomes) == {(True, True), (False, False), (False, True)}
 
     def test_when_it_is_asked_too_early_or_too_late(self) -> None:
         hopeless = [0.01 * score for score in growing(1, seed=2)[0].scores]
@@ -172,6 +194,13 @@ class TestTrainings:
         assert (stopped["epochs"], stopped["valid_accuracy"], len(curve_of(stopped))) == (2, 12.5, 2)
         assert [(past, len(now.scores)) for past, now in heard.heard] == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
+    def test_a_rule_knows_how_sure_scores_are(self, trainings) -> None:
+        own, _, _ = trainings
+        known = Trained(own.space, own.task, own.options, stopping=Stopping()).rule
+        assert isinstance(known, CurveStopping)
+        assert known.error is not None
+        assert known.error(90.0) == pytest.approx(100 * math.sqrt(0.09 / own.task.splits["val"]))
+
     def test_others_are_as_without_a_rule(self, trainings) -> None:
         own, _, (whole, _) = trainings
         free = Trained(own.space, own.task, own.options, stopping=NEVER)(own.space.unrank(3))
@@ -200,7 +229,7 @@ def test_mistakes() -> None:
         ({"confidence": 0.2}, "confidence is 0.2"), ({"curves": 3}, "curves is 3"), ({"observe": 0.0}, "observe is 0"),
         ({"rule": "mean"}, "rule is 'mean'; give one of curves, median, halving, hyperband, none"),
         ({"method": "rbm"}, "method is 'rbm'; give one of linear, svr"), ({"patience": 0}, "patience is 0"),
-        ({"reduction": 1}, "reduction is 1; give 2 or more"),
+        ({"reduction": 1}, "reduction is 1; give 2 or more"), ({"margin": -1.0}, "margin is -1; give a number"),
     ):  # fmt: skip
         with pytest.raises(OptionError, match=said):
             Stopping(**settings)

@@ -11,7 +11,7 @@ from archipel.evaluators.tabular import (
     nasbench_graph,
     nasbench_macro,
 )
-from archipel.evaluators.training import Trained, curve_of
+from archipel.evaluators.training import Trained, curve_of, standard_error
 
 __all__ = [
     "BENCHMARKS",
@@ -36,4 +36,5 @@ __all__ = [
     "nasbench_macro",
     "rule",
     "scores_of",
+    "standard_error",
 ]

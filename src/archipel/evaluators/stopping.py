@@ -57,11 +57,14 @@ class Stopping:
     """When a training is given up."""
 
     rule: Name = "curves"
-    """`curves`: it is predicted to end below the best; `median`: it is below the median of the whole ones; `halving`:
-    successive halving, asynchronous; `hyperband`: several of those, each more patient than the one before; `none`:
-    never."""
+    """`curves`: it is predicted to end no better than the best, but for chance; `median`: it is below the median of
+    the whole ones; `halving`: successive halving, asynchronous; `hyperband`: several of those, each more patient than
+    the one before; `none`: never."""
     confidence: float = 0.9
-    """Of `curves`: how sure it has to be that it ends below the best (Δ; 0.95 in the paper)."""
+    """Of `curves`: how sure it has to be of that (Δ; 0.95 in the paper)."""
+    margin: float = 1.0
+    """Of `curves`: by how many standard errors of the best score, a share of the validation images, a training has to
+    beat it to be worth while; 0 in the paper, where any gain counts, also one of a single image."""
     patience: int = 2
     """Of `curves`: so sure after so many epochs in a row; 1 in the paper."""
     curves: int = 8
@@ -80,6 +83,8 @@ class Stopping:
             raise OptionError(f"stopping.method is '{self.method}'; give one of {', '.join(get_args(Method))}")
         if not 0.5 <= self.confidence < 1.0:
             raise OptionError(f"stopping.confidence is {self.confidence:g}; give a share from 0.5 to below 1")
+        if not self.margin >= 0.0:
+            raise OptionError(f"stopping.margin is {self.margin:g}; give a number of standard errors, 0 or more")
         if self.patience < 1:
             raise OptionError(f"stopping.patience is {self.patience}; give 1 or more")
         if self.curves < FEWEST:
@@ -97,8 +102,13 @@ class Stopping:
 NEVER = Stopping(rule="none")
 
 
-def rule(settings: Stopping, *, seed: int = 0, objectives: int = 1) -> Rule | None:
+def rule(
+    settings: Stopping, *, seed: int = 0, objectives: int = 1, error: Callable[[float], float] | None = None
+) -> Rule | None:
     """The rule that settings name.
+
+    Args:
+        error: standard error of a score; taken as 0 if not given.
 
     Raises:
         OptionError: a rule that knows the score alone, where a search is for more.
@@ -108,7 +118,7 @@ def rule(settings: Stopping, *, seed: int = 0, objectives: int = 1) -> Rule | No
     if objectives > 1 and settings.rule != "curves":
         raise OptionError(f"stopping.rule {settings.rule} knows one objective, not {objectives}; give curves or none")
     if settings.rule == "curves":
-        return CurveStopping(settings, seed=seed)
+        return CurveStopping(settings, seed=seed, error=error)
     return PrunerStopping(lambda epochs: _pruner(settings, epochs))
 
 
@@ -124,15 +134,18 @@ def _pruner(settings: Stopping, epochs: int) -> BasePruner:
 
 
 class CurveStopping:
-    """Gives up a training once P(its score at the end < the best so far) ≥ Δ, by what a regression learned from whole
-    trainings; it scores what is predicted. Where cost counts, the best is that of networks which cost no more.
+    """Gives up a training once P(its score at the end < the best so far + margin) ≥ Δ, by what a regression learned
+    from whole trainings; it scores what is predicted. Where cost counts, the best is of networks that cost no more.
+
+    A score is that of so many images, and most trainings that beat the best by less than its standard error do so by
+    chance: they are not worth their epochs.
 
     A few curves say little about how far predictions miss, so that the paper's rule, asked after every epoch, now and
     then gives up the best network of all. Ours has to say so twice in a row.
     """
 
-    def __init__(self, settings: Stopping, *, seed: int = 0) -> None:
-        self.settings, self.seed = settings, seed
+    def __init__(self, settings: Stopping, *, seed: int = 0, error: Callable[[float], float] | None = None) -> None:
+        self.settings, self.seed, self.error = settings, seed, error
         self._whole: list[Curve] = []
         self._regression: Regression | None = None
 
@@ -145,8 +158,9 @@ class CurveStopping:
         if not rivals:
             return None
         learned, best = self._learned(whole), max(rivals)
+        worth = best + (self.settings.margin * self.error(best) if self.error else 0.0)
         for t in asked:
-            if learned.below(_arrays([now], t), best)[0] < self.settings.confidence:
+            if learned.below(_arrays([now], t), worth)[0] < self.settings.confidence:
                 return None
         return min(float(learned.predict(_arrays([now], len(now.scores)))[0]), best)
 

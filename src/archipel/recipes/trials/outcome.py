@@ -8,6 +8,7 @@ from typing import Any
 
 from archipel.architecture import Architecture
 from archipel.cost import LatencyTable
+from archipel.evaluators import standard_error
 from archipel.evaluators.training import ACCURACY
 from archipel.recipes.result import figure, heading, point
 from archipel.recipes.trials.stages import OBJECTIVES, Study, network_path, random_architecture
@@ -129,16 +130,15 @@ def _search(study: Study, seed: int, found: Mapping[str, Any]) -> dict[str, Any]
         "epochs": spent,
         "saved": 1 - spent / (epochs * len(tried)),
         "seconds": sum(row["seconds"] for row in rows),
-        "near_best": sum(row[ACCURACY] >= best - chance(study, best) for row in whole) - 1,
+        "near_best": sum(row[ACCURACY] >= best - _chance(study, best) for row in whole) - 1,
         "anytime": curve,
         "trials": rows,
     }
 
 
-def chance(study: Study, accuracy: float) -> float:
-    """Standard error of a share of the validation images, in points of per cent."""
-    share = min(max(accuracy / 100, 0.0), 1.0)
-    return 100 * math.sqrt(share * (1 - share) / study.task.splits["val"])
+def _chance(study: Study, accuracy: float) -> float:
+    """Standard error of an accuracy on the validation images, in points."""
+    return standard_error(accuracy, study.task.splits["val"])
 
 
 def _sentence(study: Study, networks: Sequence[Mapping[str, Any]]) -> str:
@@ -175,7 +175,7 @@ def _alarms(study: Study, one: Mapping[str, Any]) -> list[dict[str, Any]]:
     if len(study.objectives) == 1 and 2 * one["near_best"] > one["whole"]:
         alarm(
             "within chance",
-            f"{one['near_best']} other networks are within {chance(study, one['best']):.1f} points of the best, one "
+            f"{one['near_best']} other networks are within {_chance(study, one['best']):.1f} points of the best, one "
             f"standard error of a share of {study.task.splits['val']} validation images: which is best is chance",
         )
     return found

@@ -91,7 +91,7 @@ class Settings:
 PRESETS: dict[str, Settings] = {
     "cpu": Settings(network=Network(width=0.5)),
     "digits": Settings(
-        network=Network(width=0.5), training=Training(epochs=12), retraining=Retraining(epochs=20),
+        network=Network(width=0.5), training=Training(epochs=24), retraining=Retraining(epochs=30),
         latency=Latency(seconds=20.0),
     ),
     "gpu": Settings(
