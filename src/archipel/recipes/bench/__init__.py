@@ -192,7 +192,9 @@ def _stage(problem: Problem, spec: str) -> str:
 def _work(folder: RunFolder, problem: Problem, spec: str, seeds: int, seed: int, progress: Progress) -> None:
     stage, table = _stage(problem, spec), problem.table
     unfinished = folder.path / "unfinished" / f"{stage}.json"
-    done = folder.read_json(f"unfinished/{stage}.json") if unfinished.is_file() else {"runs": [], "cpu_seconds": 0.0}
+    done: dict[str, Any] = {"runs": [], "cpu_seconds": 0.0}
+    if unfinished.is_file():
+        done = folder.read_json(f"unfinished/{stage}.json")
     runs, begin, kept = done["runs"], time.process_time() - done["cpu_seconds"], time.monotonic()
     with progress.bar(f"{spec} on {problem.name}", seeds) as bar:
         if runs:
