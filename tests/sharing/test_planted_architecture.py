@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -95,39 +96,64 @@ class Table:
         return sum(self.costs[str(option)] for option in architecture.values())
 
 
+@dataclass
+class Student:
+    """A meta-graph that learns from a teacher, with gates."""
+
+    graph: MetaGraph
+    gates: Gates
+    optimiser: torch.optim.SGD
+    answers: Callable[[Tensor], Tensor]
+
+    def batch(self, rng: torch.Generator) -> Batch:
+        x = torch.randn(8, 4, 8, 8, generator=rng)
+        return Batch(x, self.answers(x))
+
+    def step(self, rng: torch.Generator) -> None:
+        """Of the weights."""
+        given = self.batch(rng)
+        self.graph.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        route = Sampled(self.gates).route(given, 0.0, rng)
+        Squares().loss(self.graph(given.inputs, route), given)["total"].backward()
+        self.optimiser.step()
+
+
 @functools.cache
-def derived(
-    mode: str, seed: int, *, lam: float = 0.03, zero_update: str = "full", warm_up: int = 100, joint: int = 200
-) -> tuple[Architecture, float]:
-    """Weight steps, then weight and architecture steps by turns: the best architecture and its cost (k² / 9)."""
+def warm(seed: int, steps: int = 100) -> tuple[Student, Tensor]:
+    """After weight steps alone; and where chance stands."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     graph, answers = MetaGraph(Space(four)), teacher(rng)
-    gates, by_reward = Gates(graph.space, generator=rng), mode == "reinforce"
+    gates = Gates(graph.space, generator=rng)
+    student = Student(graph, gates, torch.optim.SGD(graph.parameters(), 0.05, momentum=0.9), answers)
+    for _ in range(steps):
+        student.step(rng)
+    return student, rng.get_state()
+
+
+@functools.cache
+def derived(
+    mode: str, seed: int, *, lam: float = 0.03, zero_update: str = "full", joint: int = 200
+) -> tuple[Architecture, float]:
+    """Weight and architecture steps by turns: the best architecture and its cost (k² / 9)."""
+    student, state = copy.deepcopy(warm(seed))
+    rng = torch.Generator()
+    rng.set_state(state)
+    gates, by_reward = student.gates, mode == "reinforce"
     # A reward divides by the cost, which so needs a part that no choice can take away.
     cost = Table({name: kernel**2 / 9 + 0.25 * by_reward for name, kernel in KERNELS.items()})
     step = ArchitectureStep(
-        graph,
+        student.graph,
         gates,
         adam(gates, 0.03),
         Binarisation(mode=mode, zero_update=zero_update, target=10.0 if by_reward else None),
         cost=cost,
         combine=None if by_reward else lambda loss, expected: loss + lam * expected,
     )
-    optimiser, policy = torch.optim.SGD(graph.parameters(), 0.05, momentum=0.9), Sampled(gates)
-
-    def batch() -> Batch:
-        x = torch.randn(8, 4, 8, 8, generator=rng)
-        return Batch(x, answers(x))
-
-    for i in range(warm_up + joint):
-        given = batch()
-        graph.train()
-        optimiser.zero_grad(set_to_none=True)
-        Squares().loss(graph(given.inputs, policy.route(given, 0.0, rng)), given)["total"].backward()
-        optimiser.step()
-        if i >= warm_up:
-            step(batch(), Squares(), rng)
+    for _ in range(joint):
+        student.step(rng)
+        step(student.batch(rng), Squares(), rng)
     best = gates.argmax()
     return best, cost.of(best)
 
