@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from archipel.cost import madds, parameters
 from archipel.errors import SpaceError
 from archipel.evaluators.predictors.graphs import INPUT, OUTPUT
-from archipel.evaluators.predictors.trace import COUNT, KINDS, SIZES, ChildGraphs, kind_index, trace
+from archipel.evaluators.predictors.trace import COUNT, KINDS, SIZES, ChildGraphs, child_graphs, kind_index, trace
 from archipel.nn import ConvBN
 from archipel.space import Space
 
@@ -127,3 +127,24 @@ def test_tensors_fit_together() -> None:
     assert sizes.shape == (2, 4, len(SIZES))
     assert reaches.shape == (2, 4, 4)
     assert sorted((kinds > 0).sum(1).tolist()) == [3, 4]
+
+
+def test_what_is_done_in_place_behind_batch_norm_is_not_done_to_what_is_before_it() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return y + nn.functional.relu(self.norm(y), inplace=True)
+
+    graph = trace(Both(), (3, 4, 4))
+    assert graph.kinds == (INPUT, "convolution", "activation+relu", "add", OUTPUT)
+    assert sorted(graph.edges) == [(0, 1), (1, 2), (1, 3), (2, 3), (3, 4)]
+
+
+def test_searches_in_one_space_share_its_graphs() -> None:
+    space = Space(lambda choose: choose.op("a", {"k3": lambda: ConvBN(3, 4, 3), "skip": nn.Identity}))
+    assert child_graphs(space, (3, 8, 8)) is child_graphs(space, (3, 8, 8))
+    assert child_graphs(space, (3, 4, 4)) is not child_graphs(space, (3, 8, 8))

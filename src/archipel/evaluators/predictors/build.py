@@ -101,7 +101,7 @@ def ways(space: Space, *, input_shape: Shape = IMAGE) -> Features:
     """What lies on the ways through the cells, or through the traced network."""
     if view := _cells(space):
         return Ways(CellGraphs(view).graphs, view.kinds[1:])
-    children = trace.ChildGraphs(space, input_shape)
+    children = trace.child_graphs(space, input_shape)
     return Ways(lambda architecture: (children.plain(architecture),), trace.KINDS[2:])
 
 
@@ -128,7 +128,7 @@ def _nodes(space: Space, input_shape: Shape) -> tuple[Encoding, int, int, bool]:
     if view := _cells(space):
         cells = CellGraphs(view)
         return cells, len(cells.index), 0, view.cells > 1
-    return trace.ChildGraphs(space, input_shape), trace.COUNT, len(trace.SIZES), True
+    return trace.child_graphs(space, input_shape), trace.COUNT, len(trace.SIZES), True
 
 
 def _graph_network(

@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from archipel.errors import SpaceError
 from archipel.evaluators.predictors.graphs import INPUT, OUTPUT, NodeGraph, node_tensors
 from archipel.space import Space
 
-__all__ = ["COUNT", "KINDS", "SIZES", "ChildGraphs", "kind_index", "trace"]
+__all__ = ["COUNT", "KINDS", "SIZES", "ChildGraphs", "child_graphs", "kind_index", "trace"]
 
 SIZES = ("channels in", "channels out", "side", "kernel", "stride", "groups", "parameters", "multiply-adds")
 """Of each node, as log2(1 + x) / 8 or, of kernel and stride, x / 8."""
@@ -259,6 +260,12 @@ class ChildGraphs:
         """As `node_tensors`."""
         graphs = [self.graph(architecture) for architecture in architectures]
         return node_tensors(graphs, {kind: kind_index(kind) for kind in _kinds(graphs)})
+
+
+@lru_cache(maxsize=2)
+def child_graphs(space: Space, input_shape: tuple[int, ...]) -> ChildGraphs:
+    """Those of the last two spaces that were asked about: searches of a comparison trace each network once."""
+    return ChildGraphs(space, input_shape)
 
 
 def _kinds(graphs: Sequence[NodeGraph]) -> Iterator[str]:
