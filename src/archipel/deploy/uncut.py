@@ -119,10 +119,7 @@ class Uncut:
         nodes = []
         for i in self._needed(begin, end, taken):
             node = self._nodes[i]
-            if node.name:
-                given = _given(node, taken)
-                node = helper.make_node("Identity" if len(given) == 1 else node.op_type, given, node.output)
-            nodes.append(node)
+            nodes += _joined(node, _given(node, taken)) if node.name else [node]
         read = dict.fromkeys(name for node in nodes for name in node.input)
         graph = helper.make_graph(
             nodes,
@@ -171,6 +168,25 @@ class Uncut:
 def _shape(value: Any) -> tuple[int, ...]:
     """0 where a size is not known."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _joined(node: Any, given: Sequence[str]) -> list[Any]:
+    """The sum or the mean of some options. A runtime joins `Add` with the layer before it, and `Mean` with none."""
+    from onnx import helper
+
+    (name,) = node.output
+    if len(given) == 1:
+        return [helper.make_node("Identity", given, [name])]
+    is_mean = node.op_type == "Mean"
+    sums = [f"{name}/{i}" for i in range(1, len(given))]
+    if not is_mean:
+        sums[-1] = name
+    made = [helper.make_node("Add", [a, b], [y]) for a, b, y in zip((given[0], *sums), given[1:], sums)]
+    if is_mean:
+        share = f"{name}/share"
+        made.append(helper.make_node("Constant", [], [share], value_float=1.0 / len(given)))
+        made.append(helper.make_node("Mul", [sums[-1], share], [name]))
+    return made
 
 
 def _given(node: Any, taken: Taken | None) -> list[str]:
