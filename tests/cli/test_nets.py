@@ -3,19 +3,12 @@
 import pytest
 
 TINY = ("--images", 80, "--test-images", 20, "--epochs", 1, "--batch", 40, "--threads", 1)
-# name → parameters, multiply-adds of one image.
-PUBLISHED = {
-    "proxyless_cpu": (4_361_648, 439_243_864),
-    "proxyless_gpu": (7_119_848, 465_260_160),
-    "proxyless_mobile": (4_080_512, 320_427_584),
-    "proxyless_mobile_14": (6_857_568, 580_883_408),
-}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_show(call, name):
-    content = call("show", name, "--json").json
-    assert (content["parameters"], content["madds"]) == PUBLISHED[name]
+def test_show(call):
+    """One of them; the totals of all are in spaces/test_nets.py."""
+    content = call("show", "proxyless_cpu", "--json").json
+    assert (content["parameters"], content["madds"]) == (4_361_648, 439_243_864)
     assert content["input_shape"] == [3, 224, 224]
     assert len(content["architecture"]) == 21
     assert content["space"] == "proxyless"
