@@ -33,7 +33,12 @@ def test_from_a_file_to_the_page(call, data: Path) -> None:
     assert [row["strategy"] for row in one["strategies"]] == ["random", "nsga2,population=2"]
     assert all(len(row["final"]["values"]) == 2 for row in one["strategies"])
     assert "nsga2,population=2" in call("show", "run").out
-    assert "contradicts" in call("bench", "--resume", "run", "--seeds", 3).line
+    for words, said in (
+        (("--seeds", 3), "--seeds 3 contradicts run, which has"),
+        (("--limits.trials", 7), "--limits.trials 7 contradicts run, which has"),
+        (("--out", "other"), "--resume takes everything from run; leave out --out"),
+    ):
+        assert said in call("bench", "--resume", "run", *words).line
 
 
 @pytest.mark.parametrize(

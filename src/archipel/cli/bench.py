@@ -12,11 +12,12 @@ from cyclopts import Parameter
 
 from archipel.cli.output import command_line, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
+from archipel.cli.resuming import resumed
 from archipel.errors import ArchipelError, OptionError, RunError
 from archipel.recipes.bench import DEFAULT, TWO, Settings, bench, problems
 from archipel.report import write as write_report
 from archipel.run.atomic import StorageError
-from archipel.run.config import from_dict, merge, replaced, to_dict
+from archipel.run.config import from_dict, merge, to_dict
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder
 
@@ -105,12 +106,7 @@ def run_bench(
     progress = Terminal(quiet=quiet)
     with ExitStack() as stack:
         if resume is not None:
-            if out is not None:
-                raise OptionError(f"--resume takes everything from {resume}; leave out --out")
-            folder = stack.enter_context(RunFolder.open(resume))
-            request = Bench.of(folder)
-            for name, held, value in replaced(folder.config, asked):
-                raise RunError(f"{name.rpartition('.')[2]} {value} contradicts {folder.path}, which has {held}")
+            folder, request = stack.enter_context(resumed(resume, Bench.of, asked, out=out))
         else:
             if benchmark is None or data is None:
                 raise OptionError("which benchmark, and where? Such as 'archipel bench nasbench201 --data FOLDER'")

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from archipel.cli.network import space_options
 from archipel.cli.output import command_line, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
+from archipel.cli.resuming import resumed
 from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.evolve.quality import Sample
@@ -23,7 +24,7 @@ from archipel.recipes.space_compare import Settings, compare_spaces, is_table, r
 from archipel.report import write as write_report
 from archipel.report.wording import count
 from archipel.run.atomic import StorageError
-from archipel.run.config import from_dict, merge, replaced, to_dict
+from archipel.run.config import from_dict, merge, to_dict
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder
 from archipel.space import Space
@@ -147,12 +148,7 @@ def compare(
     progress = Terminal(quiet=quiet)
     with ExitStack() as stack:
         if resume is not None:
-            if out is not None:
-                raise OptionError(f"--resume takes everything from {resume}; leave out --out")
-            folder = stack.enter_context(RunFolder.open(resume))
-            request = Comparison.of(folder)
-            for name, held, value in replaced(folder.config, asked):
-                raise RunError(f"{name.rpartition('.')[2]} {value} contradicts {folder.path}, which has {held}")
+            folder, request = stack.enter_context(resumed(resume, Comparison.of, asked, out=out))
             task, entries = request.open(progress)
         else:
             if len(spaces) < 2:

@@ -15,6 +15,7 @@ from archipel.architecture import Architecture
 from archipel.cli.network import space_options
 from archipel.cli.output import command_line, facts, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
+from archipel.cli.resuming import resumed
 from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.evolve.angle import ByAngle, Shrinking
@@ -22,7 +23,7 @@ from archipel.evolve.editors import Definition, Drop, Editor, Promising
 from archipel.recipes.opening import absolute_data, absolute_space, open_task
 from archipel.recipes.result import origin
 from archipel.recipes.space_compare import read_architectures
-from archipel.run.config import from_dict, merge, replaced, to_dict
+from archipel.run.config import from_dict, merge, to_dict
 from archipel.run.console import Terminal, table
 from archipel.run.folder import RunFolder
 from archipel.space import Space, SpaceFunction, count_text
@@ -124,6 +125,12 @@ class _Request:
     settings: Shrinking = _SETTINGS
 
 
+def _held(folder: RunFolder) -> _Request:
+    if folder.config.get("recipe") != _Request.recipe:
+        raise RunError(f"{folder.path} shrinks no space; see 'archipel show {quoted(folder.path)}'")
+    return from_dict(_Request, folder.config, source=str(folder.path / "config.yaml"))
+
+
 def shrink(
     space: str | None = None,
     *,
@@ -171,14 +178,7 @@ def shrink(
             chosen = merge(_SETTINGS, asked.pop("settings", {}), source="the command line")
             request = replace(from_dict(_Request, asked, source="the command line"), settings=chosen)
         else:
-            if out is not None:
-                raise OptionError(f"--resume takes everything from {resume}; leave out --out")
-            folder = stack.enter_context(RunFolder.open(resume))
-            if folder.config.get("recipe") != _Request.recipe:
-                raise RunError(f"{resume} shrinks no space; see 'archipel show {quoted(resume)}'")
-            request = from_dict(_Request, folder.config, source=str(folder.path / "config.yaml"))
-            for name, held, value in replaced(folder.config, asked):
-                raise RunError(f"--{name.replace('_', '-')} {value} contradicts {resume}, which has {held}")
+            folder, request = stack.enter_context(resumed(resume, _held, asked, out=out))
         task = open_task(
             request.data, images=request.images, test_images=request.test_images, size=request.size,
             seed=request.seed, progress=progress,

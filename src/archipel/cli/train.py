@@ -14,6 +14,7 @@ from archipel.architecture import Architecture
 from archipel.cli.network import architecture_for, open_space, space_options, title_of
 from archipel.cli.output import command_line, facts, give, quoted
 from archipel.cli.overrides import Whole, given, overriding
+from archipel.cli.resuming import resumed
 from archipel.cost.device import Device
 from archipel.errors import OptionError, RunError
 from archipel.progress import Progress
@@ -21,7 +22,7 @@ from archipel.recipes.opening import absolute_data, absolute_space, here, open_t
 from archipel.recipes.train import leave_manifest, train_network
 from archipel.report.wording import count, duration, percent
 from archipel.run.atomic import StorageError
-from archipel.run.config import from_dict, merge, replaced, to_dict
+from archipel.run.config import from_dict, merge, to_dict
 from archipel.run.console import Terminal
 from archipel.run.folder import RunFolder
 from archipel.sharing import Optimisation
@@ -136,14 +137,8 @@ def train(
     progress = Terminal(quiet=quiet)
     with ExitStack() as stack:
         if resume is not None:
-            for name, unwanted in (("out", out), ("architecture", architecture), ("random", random)):
-                if unwanted is not None:
-                    raise OptionError(f"--resume takes everything from {resume}; leave out --{name}")
-            folder = stack.enter_context(RunFolder.open(resume))
-            request = Training.of(folder)
-            for name, held, value in replaced(folder.config, asked):
-                option_name = name.rpartition(".")[2]
-                raise RunError(f"--{option_name} {value} contradicts {folder.path}, which has {held}; leave it out")
+            unwanted = {"out": out, "architecture": architecture, "random": random}
+            folder, request = stack.enter_context(resumed(resume, Training.of, asked, **unwanted))
             task, where, space = request.open(progress)
             chosen = Architecture.from_json(request.architecture or {})
         else:
