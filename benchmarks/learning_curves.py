@@ -16,7 +16,7 @@ without a rule. Beside each rule its control, `fewer`: no rule, and as many whol
 the rule spent. Random search would try its architectures in any order, so each seed's are tried in several. What a
 network comes to depends on itself and the seed alone, so each is trained once, kept in FILE, and read epoch by epoch;
 one file for each number of epochs and average of weights.
-`curves` is the default; `gain` is the same where any gain counts, not one beyond chance alone, `sure` and `bold` at 95
+`curves` is the default; `margin` is the same where gains below one standard error do not count, `sure` and `bold` at 95
 and 80 % confidence; `paper` is the paper's rule: ν-SVR, asked once, after ten whole trainings. Means over seeds with 95
 % t-intervals; those of differences from no rule are paired.
 """
@@ -103,10 +103,10 @@ def curves(folder: Path, names: Sequence[str], methods: Sequence[Method], seeds:
 
 RULES = {
     "curves": Stopping(),
-    "gain": Stopping(margin=0.0),
+    "margin": Stopping(margin=1.0),
     "sure": Stopping(confidence=0.95),
     "bold": Stopping(confidence=0.8),
-    "paper": Stopping(method="svr", confidence=0.95, margin=0.0, curves=10, patience=1),
+    "paper": Stopping(method="svr", confidence=0.95, curves=10, patience=1),
     "median": Stopping(rule="median"),
     "halving": Stopping(rule="halving"),
     "hyperband": Stopping(rule="hyperband"),

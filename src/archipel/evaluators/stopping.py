@@ -57,14 +57,14 @@ class Stopping:
     """When a training is given up."""
 
     rule: Name = "curves"
-    """`curves`: it is predicted to end no better than the best, but for chance; `median`: it is below the median of
+    """`curves`: it is predicted to end below the best; `median`: it is below the median of
     the whole ones; `halving`: successive halving, asynchronous; `hyperband`: several of those, each more patient than
     the one before; `none`: never."""
     confidence: float = 0.9
     """Of `curves`: how sure it has to be of that (Δ; 0.95 in the paper)."""
-    margin: float = 1.0
+    margin: float = 0.0
     """Of `curves`: by how many standard errors of the best score, a share of the validation images, a training has to
-    beat it to be worth while; 0 in the paper, where any gain counts, also one of a single image."""
+    beat it to be worth while. With 0, as in the paper, any gain counts, also one of a single image."""
     patience: int = 2
     """Of `curves`: so sure after so many epochs in a row; 1 in the paper."""
     curves: int = 8
@@ -138,7 +138,7 @@ class CurveStopping:
     from whole trainings; it scores what is predicted. Where cost counts, the best is of networks that cost no more.
 
     A score is that of so many images, and most trainings that beat the best by less than its standard error do so by
-    chance: they are not worth their epochs.
+    chance: a margin gives them up too.
 
     A few curves say little about how far predictions miss, so that the paper's rule, asked after every epoch, now and
     then gives up the best network of all. Ours has to say so twice in a row.
