@@ -133,10 +133,11 @@ def test_as_a_program():
     assert done.stderr == "archipel: 'extra' is one word too many; see 'archipel tasks --help'\n"
 
 
-def test_a_parameters_help_is_a_paragraph(call, monkeypatch):
+def test_a_parameters_help_is_a_paragraph(monkeypatch):
     """The line ends of a docstring are none of the help's."""
-    monkeypatch.setenv("COLUMNS", "1000")
-    told = call("train", "--help").out
+    monkeypatch.setenv("COLUMNS", "1000")  # read when a process first prints
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has 80 whatever is said
+    told = python("import sys; from archipel.cli.app import main; sys.exit(main())", "train", "--help").stdout
     assert "another published network (proxyless_cpu, _gpu, _mobile, _mobile_14, _cifar), a search space with" in told
 
 
