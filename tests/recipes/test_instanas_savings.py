@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archipel.recipes.instanas.savings import LARGEST, MEAN, between, needed_ms, reached, savings, sentence
+from archipel.recipes.instanas.savings import MEAN, SLOWEST, between, needed_ms, reached, savings, sentence
 from archipel.recipes.result import figure
 
 FAMILY = [(1.0, 0.5), (2.0, 0.7), (4.0, 0.8)]
@@ -55,7 +55,7 @@ def test_by_seed_and_only_where_the_static_family_is_as_accurate() -> None:
     rows += [row("instanas", "A", 0, 0.75, 1.5), row("instanas", "A", 1, 0.75, 2.4)]
     rows += [row("child_cascade", "A", 0, 0.9, 3.0), row("child_cascade", "A", 1, 0.7, 1.5)]
     made = savings({str(i): r for i, r in enumerate(rows)})
-    found = {(s["kind"], s["against"]): s for s in made if s["name"] != LARGEST}
+    found = {(s["kind"], s["against"]): s for s in made if s["name"] != SLOWEST}
     assert set(found) == {("instanas", "static_child"), ("child_cascade", "static_child")}  # no MobileNetV2 is there
     ours = found["instanas", "static_child"]
     assert ours["measured_ms"]["values"] == pytest.approx([0.5, 0.2])
@@ -69,8 +69,8 @@ def test_in_equal_time_and_over_all_points() -> None:
     rows = [row("static_child", f"{i}", seed, a, ms) for seed in (0, 1) for i, (ms, a) in enumerate(FAMILY)]
     rows += [row("instanas", "A", 0, 0.85, 2.0), row("instanas", "A", 1, 0.75, 0.5)]
     rows += [row("instanas", "B", 0, 0.7, 1.0), row("instanas", "B", 1, 0.75, 2.0)]
-    a, b, both, largest = savings({str(i): r for i, r in enumerate(rows)})
-    assert [found["name"] for found in (a, b, both, largest)] == ["A", "B", MEAN, LARGEST]
+    a, b, both, slowest = savings({str(i): r for i, r in enumerate(rows)})
+    assert [found["name"] for found in (a, b, both, slowest)] == ["A", "B", MEAN, SLOWEST]
     assert a["measured_ms_gained"]["values"] == pytest.approx([0.15])  # of the second seed nothing is as fast
     assert b["batch_ms_gained"]["values"] == pytest.approx([0.2, 0.05])
     assert both["measured_ms_gained"]["values"] == pytest.approx([0.175, 0.05])
@@ -80,8 +80,8 @@ def test_in_equal_time_and_over_all_points() -> None:
 def test_what_was_not_timed_has_no_saving() -> None:
     rows = {"a": row("instanas", "A", 0, 0.6, 1.0), "b": row("static_child", "A", 0, 0.6, 2.0)}
     del rows["b"]["batch_ms"]
-    found, largest = savings(rows)
-    for one in (found, largest):
+    found, slowest = savings(rows)
+    for one in (found, slowest):
         assert one["measured_ms"]["mean"] == pytest.approx(0.5)
         assert one["batch_ms"] is None
 
@@ -101,7 +101,7 @@ def test_as_accurate_as_the_slowest_and_in_its_time() -> None:
     rows += [row("early_exit", "A", 0, 0.85, 3.0), row("early_exit", "B", 0, 0.75, 1.0)]
     rows += [row("early_exit", "A", 1, 0.79, 3.0), row("early_exit", "A", 2, 0.82, 1.0)]
     found = savings({str(i): r for i, r in enumerate(rows)})[-1]
-    assert (found["name"], found["network"], found["seeds"]) == (LARGEST, "2", 3)
+    assert (found["name"], found["network"], found["seeds"]) == (SLOWEST, "2", 3)
     assert found["measured_ms"]["values"] == pytest.approx([0.5, 0.75])  # the second never gets there
     assert found["batch_ms_seeds"] == 2
     assert found["measured_ms_gained"]["values"] == pytest.approx([0.05, -0.01, 0.02])
@@ -116,7 +116,7 @@ def test_what_early_exits_save_in_a_sentence() -> None:
         return {"kind": "early_exit", "name": name, "against": against, **known}
 
     shares = [saved("A", "static_exit", None, None), saved(MEAN, "static_exit", 0.18, 0.2)]
-    own = [*shares, saved(LARGEST, "static_exit", 0.9, 0.9)]
+    own = [*shares, saved(SLOWEST, "static_exit", 0.9, 0.9)]
     told = sentence(own)
     assert (
         told
@@ -131,7 +131,7 @@ def test_what_early_exits_save_in_a_sentence() -> None:
         "Early exits save, at equal accuracy, nothing against one exit"
     )
     counts = {"network": "1x", "seeds": 1, "measured_ms_seeds": 1, "batch_ms_seeds": 1}
-    beside = {**saved(LARGEST, "mobilenet_v2", 0.555, 0.5), **counts}
+    beside = {**saved(SLOWEST, "mobilenet_v2", 0.555, 0.5), **counts}
     said = "Where they are as accurate as MobileNetV2 1x, they save 56 % one image at a time and 50 % in a batch."
     assert sentence([*own, saved(MEAN, "mobilenet_v2", 0.7, 0.7), beside]) == f"{told} {said}"
     never = {**beside, "seeds": 3}

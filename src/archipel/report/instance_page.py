@@ -109,7 +109,7 @@ def savings_table(run: RunFolder, *, gained: bool = False) -> Table | None:
     kinds: list[theme.Kind | None] = []
     for kind, name in dict.fromkeys((kind, name) for kind, name, _ in found):
         whole = "in the slowest one's time" if gained else "as accurate as the slowest"
-        cells = [whole if name == "largest" else name]
+        cells = [whole if name == "slowest" else name]
         for family in families:
             row = found.get((kind, name, family), {})
             cells += [_saved(row, f"{clock}{what}") for clock in CLOCKS]

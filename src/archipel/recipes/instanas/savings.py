@@ -8,14 +8,14 @@ from typing import Any
 
 from archipel.recipes.result import figure
 
-__all__ = ["LARGEST", "MEAN", "between", "needed_ms", "reached", "savings", "sentence"]
+__all__ = ["MEAN", "SLOWEST", "between", "needed_ms", "reached", "savings", "sentence"]
 
 PER_INSTANCE = ("early_exit", "instanas", "child_cascade", "mobilenet_cascade", "blockdrop", "convnet_aig")
 STATIC = ("static_exit", "static_child", "mobilenet_v2")
 CLOCKS = ("measured_ms", "batch_ms")
 MEAN = "mean"
 """Stands for a point's name where all of a kind's points are one."""
-LARGEST = "largest"
+SLOWEST = "slowest"
 """Stands for a point's name where a kind is asked to be what the slowest network of a static family is."""
 
 
@@ -117,7 +117,7 @@ def _replacing(kind: str, against: str, rows: Mapping[str, Mapping[str, Any]]) -
     seeds = len({row["seed"] for row in own})
     entry: dict[str, Any] = {
         "kind": kind,
-        "name": LARGEST,
+        "name": SLOWEST,
         "against": against,
         "network": slowest["name"],
         "seeds": seeds,
@@ -171,7 +171,7 @@ def sentence(saved: Sequence[Mapping[str, Any]]) -> str | None:
         saved: what `savings` found.
     """
     own = {(row["against"], row["name"]): row for row in saved if row["kind"] == "early_exit"}
-    over = [row for (against, name), row in own.items() if against == "static_exit" and name != LARGEST]
+    over = [row for (against, name), row in own.items() if against == "static_exit" and name != SLOWEST]
     said = []
     if clocks := _figures(over[-1] if over else {}, CLOCKS):  # the mean; where there is one point, it is that point
         pays = max(clock["mean"] for clock in clocks) > 0.0
@@ -179,9 +179,9 @@ def sentence(saved: Sequence[Mapping[str, Any]]) -> str | None:
         said.append(f"Early exits save, at equal accuracy, {much} against one exit for all.")
     if gained := _figures(over[-1] if over else {}, [f"{clock}_gained" for clock in CLOCKS]):
         said.append(f"In equal time they gain {_both(gained, ' points', '+.1f')} over one exit for all.")
-    if largest := own.get(("mobilenet_v2", LARGEST)):
-        network, clocks = f"MobileNetV2 {largest['network']}", _figures(largest, CLOCKS)
-        if clocks and min(largest[f"{clock}_seeds"] for clock in CLOCKS) == largest["seeds"]:
+    if slowest := own.get(("mobilenet_v2", SLOWEST)):
+        network, clocks = f"MobileNetV2 {slowest['network']}", _figures(slowest, CLOCKS)
+        if clocks and min(slowest[f"{clock}_seeds"] for clock in CLOCKS) == slowest["seeds"]:
             said.append(f"Where they are as accurate as {network}, they save {_both(clocks, ' %', '.0f')}.")
         else:
             said.append(f"Not in every search are they as accurate as {network}.")
