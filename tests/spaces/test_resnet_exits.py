@@ -48,4 +48,4 @@ def test_exits_of_one_network_and_folded_alike() -> None:
 @pytest.mark.parametrize("options", [{"macro": "compct"}, {"width": 0.0}])
 def test_what_cannot_be_built_is_said(options: dict) -> None:
     with pytest.raises(SpaceError, match=r"compact|width"):
-        Space(resnet_exits, size=32, **options).size  # noqa: B018
+        Space(resnet_exits, size=32, **options).unrank(0)
