@@ -18,6 +18,7 @@ from archipel.cost.backend import Backend, CudaGraphs, Eager
 from archipel.cost.backend_compile import Compiled
 from archipel.cost.backend_onnx import OnnxRuntime
 from archipel.cost.backend_remote import Remote
+from archipel.cost.freed_memory import keep_freed_memory
 from archipel.errors import OptionError, did_you_mean
 
 __all__ = ["BACKENDS", "Device", "ThreadChoice", "choose_threads"]
@@ -117,7 +118,12 @@ class Device:
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Within the block torch computes with this device's threads; afterwards with as many as before."""
+        """Within the block torch computes with this device's threads; afterwards with as many as before.
+
+        On a CPU freed memory stays with the process from now on (`archipel.cost.freed_memory`).
+        """
+        if self.torch_device.type == "cpu":
+            keep_freed_memory()
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
