@@ -140,7 +140,7 @@ def nas_rl(
     *,
     objectives: int = 1,
     seed: int = 0,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.003,
     batch: int = 1,
     momentum: float = 0.9,
     entropy: float = 0.0,
@@ -154,7 +154,7 @@ def nas_rl(
     tokens like all choices.
 
     Args:
-        learning_rate: of Adam; 0.0006 in the paper, for 12,800 networks.
+        learning_rate: of Adam; 0.0006 in the paper, for 12,800 networks. With 0.01 a hundred trials settle on what came first.
         batch: architectures an update learns from; 8 in the paper.
     """
     rng = torch.Generator().manual_seed(seed)
@@ -169,7 +169,7 @@ def ppo(
     *,
     objectives: int = 1,
     seed: int = 0,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.001,
     batch: int = 5,
     passes: int = 4,
     clip: float = 0.2,
@@ -181,7 +181,7 @@ def ppo(
     arXiv 1707.07012).
 
     Args:
-        learning_rate: of Adam; 0.00035 in the paper, for 20,000 networks.
+        learning_rate: of Adam; 0.00035 in the paper, for 20,000 networks. With 0.01 a hundred trials settle on what came first.
         batch: architectures an update learns from, in `passes` steps.
     """
     rng = torch.Generator().manual_seed(seed)
