@@ -2,7 +2,16 @@
 
 from archipel.evaluators.evaluator import SECONDS, Evaluator, Metrics, Objective, scores_of
 from archipel.evaluators.learning_curves import LatestScores, SequentialRegression
-from archipel.evaluators.stopping import NEVER, Curve, CurveStopping, PrunerStopping, Rule, Stopping, rule
+from archipel.evaluators.stopping import (
+    NEVER,
+    Curve,
+    CurveStopping,
+    PrunerStopping,
+    Rule,
+    Stopping,
+    rule,
+    standard_error,
+)
 from archipel.evaluators.tabular import (
     BENCHMARKS,
     Tabular,
@@ -11,7 +20,7 @@ from archipel.evaluators.tabular import (
     nasbench_graph,
     nasbench_macro,
 )
-from archipel.evaluators.training import Trained, curve_of, standard_error
+from archipel.evaluators.training import Trained, curve_of
 
 __all__ = [
     "BENCHMARKS",

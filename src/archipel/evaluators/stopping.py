@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from optuna import Trial
     from optuna.pruners import BasePruner
 
-__all__ = ["NEVER", "Curve", "CurveStopping", "Name", "PrunerStopping", "Rule", "Stopping", "rule"]
+__all__ = [
+    "NEVER", "Curve", "CurveStopping", "Name", "PrunerStopping", "Rule", "Stopping", "rule", "standard_error",
+]  # fmt: skip
 
 Name = Literal["curves", "median", "halving", "hyperband", "none"]
 
@@ -64,12 +66,12 @@ class Stopping:
     """Of `curves`: how sure it has to be of that (Δ; 0.95 in the paper)."""
     margin: float = 0.0
     """Of `curves`: by how many standard errors of the best score, a share of the validation images, a training has to
-    beat it to be worth while. With 0, as in the paper, any gain counts, also one of a single image."""
+    beat it to be worth while. With 0 any gain counts, also one of a single image."""
     patience: int = 2
     """Of `curves`: so sure after so many epochs in a row; 1 in the paper."""
     curves: int = 8
     """Of `curves` and `median`: trainings that are run to their end before the first question."""
-    observe: float = 0.25
+    observe: float = 0.15
     """Share of a training before the first question about it; of `hyperband`, of its least patient halving."""
     method: Method = "linear"
     """Of `curves`: what predicts."""
@@ -102,13 +104,11 @@ class Stopping:
 NEVER = Stopping(rule="none")
 
 
-def rule(
-    settings: Stopping, *, seed: int = 0, objectives: int = 1, error: Callable[[float], float] | None = None
-) -> Rule | None:
+def rule(settings: Stopping, *, seed: int = 0, objectives: int = 1, images: int | None = None) -> Rule | None:
     """The rule that settings name.
 
     Args:
-        error: standard error of a score; taken as 0 if not given.
+        images: scores are how many of so many are right, in per cent; None where they are something else.
 
     Raises:
         OptionError: a rule that knows the score alone, where a search is for more.
@@ -118,7 +118,7 @@ def rule(
     if objectives > 1 and settings.rule != "curves":
         raise OptionError(f"stopping.rule {settings.rule} knows one objective, not {objectives}; give curves or none")
     if settings.rule == "curves":
-        return CurveStopping(settings, seed=seed, error=error)
+        return CurveStopping(settings, seed=seed, images=images)
     return PrunerStopping(lambda epochs: _pruner(settings, epochs))
 
 
@@ -133,19 +133,26 @@ def _pruner(settings: Stopping, epochs: int) -> BasePruner:
     return pruners.HyperbandPruner(min_resource=first, max_resource=max(first, epochs), reduction_factor=reduction)
 
 
+def standard_error(accuracy: float, images: int) -> float:
+    """Of an accuracy in per cent on so many images, in points."""
+    share = min(max(accuracy / 100, 0.0), 1.0)
+    return 100 * math.sqrt(share * (1 - share) / images)
+
+
 class CurveStopping:
-    """Gives up a training once P(its score at the end < the best so far + margin) ≥ Δ, by what a regression learned
+    """Gives up a training once P(its score at the end < the best so far + gain) ≥ Δ, by what a regression learned
     from whole trainings; it scores what is predicted. Where cost counts, the best is of networks that cost no more.
 
-    A score is that of so many images, and most trainings that beat the best by less than its standard error do so by
-    chance: a margin gives them up too.
+    The gain is half an image where scores are shares of images: as many right as the best has is no more than the
+    best, and a distribution without steps gives that number all between half an image less and half an image more.
+    Most trainings that beat the best by less than its standard error do so by chance: a margin gives them up too.
 
     A few curves say little about how far predictions miss, so that the paper's rule, asked after every epoch, now and
     then gives up the best network of all. Ours has to say so twice in a row.
     """
 
-    def __init__(self, settings: Stopping, *, seed: int = 0, error: Callable[[float], float] | None = None) -> None:
-        self.settings, self.seed, self.error = settings, seed, error
+    def __init__(self, settings: Stopping, *, seed: int = 0, images: int | None = None) -> None:
+        self.settings, self.seed, self.images = settings, seed, images
         self._whole: list[Curve] = []
         self._regression: Regression | None = None
 
@@ -158,11 +165,16 @@ class CurveStopping:
         if not rivals:
             return None
         learned, best = self._learned(whole), max(rivals)
-        worth = best + (self.settings.margin * self.error(best) if self.error else 0.0)
+        worth = best + self._gain(best)
         for t in asked:
             if learned.below(_arrays([now], t), worth)[0] < self.settings.confidence:
                 return None
         return min(float(learned.predict(_arrays([now], len(now.scores)))[0]), best)
+
+    def _gain(self, best: float) -> float:
+        if self.images is None:
+            return 0.0
+        return max(50 / self.images, self.settings.margin * standard_error(best, self.images))
 
     def _learned(self, whole: list[Curve]) -> Regression:
         if self._regression is None or whole != self._whole:

@@ -6,7 +6,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 
 import torch
 
@@ -21,7 +20,7 @@ from archipel.sharing.training import Optimisation, seed_of, train
 from archipel.space import Space
 from archipel.tasks.task import Task
 
-__all__ = ["Trained", "curve_of", "standard_error"]
+__all__ = ["Trained", "curve_of"]
 
 ACCURACY, LOSS = "valid_accuracy", "train_loss"
 
@@ -62,8 +61,8 @@ class Trained:
         self.objectives = tuple(objectives)
         self.device, self.seed, self.progress = device, seed, progress
         self.costs = dict(costs or {})
-        error = partial(standard_error, images=task.splits["val"]) if task.spec.score == "accuracy" else None
-        self.rule = rule(stopping, seed=seed, objectives=len(self.objectives), error=error)
+        images = task.splits["val"] if task.spec.score == "accuracy" else None
+        self.rule = rule(stopping, seed=seed, objectives=len(self.objectives), images=images)
         self._own: list[Metrics] = []
         self.past = past or (lambda: self._own)
 
@@ -125,12 +124,6 @@ def curve_of(metrics: Metrics, name: str = ACCURACY) -> tuple[float, ...]:
     """The score, or the training loss, of each epoch, where metrics of `Trained` have them."""
     names = itertools.takewhile(metrics.__contains__, (f"{name}_{t}" for t in itertools.count(1)))
     return tuple(metrics[epoch] for epoch in names)
-
-
-def standard_error(accuracy: float, images: int) -> float:
-    """Of an accuracy in per cent on so many images, in points."""
-    share = min(max(accuracy / 100, 0.0), 1.0)
-    return 100 * math.sqrt(share * (1 - share) / images)
 
 
 def _epochs(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
