@@ -10,7 +10,6 @@ import torch
 
 from archipel.cli.overrides import Whole
 from archipel.cost import Device
-from archipel.cost.freed_memory import keep_freed_memory
 from archipel.deploy.executors import Wanted
 from archipel.deploy.loading import load, opened
 from archipel.errors import OptionError
@@ -66,7 +65,6 @@ def serve(
         raise OptionError(f"--port is {port}; give 1 to 65535, or 0 for one that is free")
     _, manifest = opened(run)
     torch.set_num_threads(Device("cpu", int(manifest.device["threads"] or 1) if threads is None else threads).threads)
-    keep_freed_memory()
     found = load(run, model, seed, device=device, executor=executor)
     app = application(found, Batching(max_batch, max_wait_ms, queue), Limits(bytes=max_bytes))
     try:

@@ -18,7 +18,7 @@ from archipel.cost.backend import Backend, CudaGraphs, Eager
 from archipel.cost.backend_compile import Compiled
 from archipel.cost.backend_onnx import OnnxRuntime
 from archipel.cost.backend_remote import Remote
-from archipel.cost.freed_memory import keep_freed_memory
+from archipel.cost.process import tune_process
 from archipel.errors import OptionError, did_you_mean
 
 __all__ = ["BACKENDS", "Device", "ThreadChoice", "choose_threads"]
@@ -120,10 +120,10 @@ class Device:
     def use(self) -> Iterator[None]:
         """Within the block torch computes with this device's threads; afterwards with as many as before.
 
-        On a CPU freed memory stays with the process from now on (`archipel.cost.freed_memory`).
+        On a CPU the process keeps freed memory and compiled convolutions from now on (`archipel.cost.process`).
         """
         if self.torch_device.type == "cpu":
-            keep_freed_memory()
+            tune_process()
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -184,6 +184,7 @@ def choose_threads(
         counts = tuple(sorted({*(2**i for i in range(available.bit_length()) if 2**i <= available), available}))
     if len(counts) == 1:
         return ThreadChoice(counts[0], {})
+    tune_process()
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         net = nn.Sequential(

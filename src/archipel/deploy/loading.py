@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from archipel.cost import Device
+from archipel.cost.process import tune_process
 from archipel.deploy.executors import WANTED, Wanted
 from archipel.deploy.forms import FORMS, Loaded
 from archipel.deploy.manifest import FILE, Family, Manifest, Point
@@ -69,6 +70,7 @@ def _place(device: str | torch.device) -> torch.device:
     found = Device.parse(device, 1)
     if not found.backend.trains:
         raise OptionError(f"device '{device}' only times networks; give 'cpu' or 'cuda:0'")
+    tune_process()
     return found.torch_device
 
 

@@ -150,11 +150,12 @@ def nas_rl(
     """NAS-RL: an LSTM draws the architecture token by token, and learns from the cube of its accuracy (Zoph and Le,
     ICLR 2017, arXiv 1611.01578).
 
-    The paper draws skip connections from a distribution over earlier layers (anchors); here `inputs` and `subset` are
-    tokens like all choices.
+    Which earlier layers a layer reads is drawn by anchors (`skips_of` in `policies.py` says for which choices, as in space
+    `nas_rl`). The paper's start with few layers and growth by two every 1,600 networks is not there.
 
     Args:
-        learning_rate: of Adam; 0.0006 in the paper, for 12,800 networks. With 0.01 a hundred trials settle on what came first.
+        learning_rate: of Adam; 0.0006 in the paper, for 12,800 networks. With 0.01 a hundred trials settle on
+            what came first.
         batch: architectures an update learns from; 8 in the paper.
     """
     rng = torch.Generator().manual_seed(seed)
@@ -181,7 +182,8 @@ def ppo(
     arXiv 1707.07012).
 
     Args:
-        learning_rate: of Adam; 0.00035 in the paper, for 20,000 networks. With 0.01 a hundred trials settle on what came first.
+        learning_rate: of Adam; 0.00035 in the paper, for 20,000 networks. With 0.01 a hundred trials settle on
+            what came first.
         batch: architectures an update learns from, in `passes` steps.
     """
     rng = torch.Generator().manual_seed(seed)
