@@ -17,8 +17,7 @@ the rule spent. Random search would try its architectures in any order, so each 
 network comes to depends on itself and the seed alone, so each is trained once, kept in FILE, and read epoch by epoch;
 one file for each number of epochs and average of weights.
 `curves` is the default; `margin` is the same where gains below one standard error do not count, `sure` and `bold` at 95
-and 80 % confidence, `quarter` asks from a quarter of the epochs on; `paper` is the paper's rule: ν-SVR, so too, asked
-once, after ten whole trainings. Means over seeds with 95
+and 80 % confidence; `paper` is the paper's rule: ν-SVR, asked once, after ten whole trainings. Means over seeds with 95
 % t-intervals; those of differences from no rule are paired.
 """
 
@@ -107,8 +106,7 @@ RULES = {
     "margin": Stopping(margin=1.0),
     "sure": Stopping(confidence=0.95),
     "bold": Stopping(confidence=0.8),
-    "quarter": Stopping(observe=0.25),
-    "paper": Stopping(method="svr", confidence=0.95, curves=10, patience=1, observe=0.25),
+    "paper": Stopping(method="svr", confidence=0.95, curves=10, patience=1),
     "median": Stopping(rule="median"),
     "halving": Stopping(rule="halving"),
     "hyperband": Stopping(rule="hyperband"),

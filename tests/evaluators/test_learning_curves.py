@@ -133,6 +133,45 @@ class TestFewCurves:
         assert least[0] < least[1]
 
 
+class TestNetworksThatLearnNothing:
+    """One of eight stays at chance, as far below the others as can be."""
+
+    def test_how_far_off_one_is_says_nothing(self) -> None:
+        features, curves = growing(58, seed=7)
+        told = []
+        for chance in (-500.0, -5000.0):
+            whole = curves[:8].copy()
+            whole[3] = chance
+            own = LatestScores()
+            own.fit(Curves(features[:8], whole))
+            told.append(own.below(Curves(features[8:], curves[8:, :4]), 60.0))
+        np.testing.assert_array_equal(*told)
+
+    def test_others_are_given_up_nearly_as_often(self) -> None:
+        """Where the first epochs say little and the best is far above most."""
+        shares = []
+        for seed in range(50):
+            rng = np.random.default_rng(seed)
+            ends = rng.normal(95, 1.5, 58)
+            early = 80 + 0.3 * (ends - 95) + rng.normal(0, 3, 58)
+            curves = np.stack([early, early, early, ends], 1)
+            nothing = curves[:8].copy()
+            nothing[3] = 10.0
+            for whole in (curves[:8], nothing):
+                own = LatestScores()
+                own.fit(Curves(np.zeros((8, 1)), whole))
+                shares.append((own.below(Curves(np.zeros((50, 1)), curves[8:, :3]), 98.5) >= 0.9).mean())
+        assert np.mean(shares[1::2]) > 0.75 * np.mean(shares[::2]) > 0.5
+
+    def test_it_is_given_up_itself(self) -> None:
+        features, curves = growing(8, seed=9)
+        own = LatestScores()
+        own.fit(Curves(features, curves))
+        best = float(curves[:, -1].max())
+        nothing = np.full((1, 6), -1000.0)
+        assert own.below(Curves(features[:1], nothing), best + 1)[0] > 0.9
+
+
 def test_mistakes() -> None:
     with pytest.raises(OptionError, match="there is no method 'rbm' \\(svr, forest, least_squares\\)"):
         SequentialRegression("rbm")  # type: ignore[arg-type]

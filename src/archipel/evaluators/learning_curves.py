@@ -67,6 +67,9 @@ class LatestScores:
 
     For few curves: three numbers are learned, and predictions have Student's distribution, so that what eight curves
     do not say counts too. The loss is a mean over far more images than the score, and early on says more of the end.
+
+    A network that learns nothing, as a cell without a path from its input does not, is so far off that no other could
+    be told from the best. So whatever is below Tukey's outer fence counts as being at it.
     """
 
     def fit(self, whole: Curves) -> None:
@@ -88,9 +91,11 @@ class LatestScores:
         t = seen.shape[1]
         curves, known_losses = self._whole.scores, self._whole.losses
         known = _latest(curves[:, :t], None if known_losses is None else known_losses[:, :t])
-        y, mean, scale = curves[:, -1], known.mean(0), known.std(0)
+        y, least = np.maximum(curves[:, -1], _fence(curves[:, -1])), _fence(known)
+        known, latest = np.maximum(known, least), np.maximum(_latest(seen, losses), least)
+        mean, scale = known.mean(0), known.std(0)
         scale[scale == 0] = 1.0
-        design, asked = (np.insert((x - mean) / scale, 0, 1.0, axis=1) for x in (known, _latest(seen, losses)))
+        design, asked = (np.insert((x - mean) / scale, 0, 1.0, axis=1) for x in (known, latest))
         ridge = _RIDGE * len(y) * np.diag([0.0, *np.ones(design.shape[1] - 1)])
         inverse = np.linalg.inv(design.T @ design + ridge)
         weights = inverse @ design.T @ y
@@ -105,6 +110,13 @@ def _latest(seen: np.ndarray, losses: np.ndarray | None) -> np.ndarray:
     if losses is not None:
         return np.stack([seen[:, -1], -np.log(np.maximum(losses[:, -1], 1e-12))], 1)
     return np.stack([seen[:, -1], seen[:, -1] - seen[:, max(0, seen.shape[1] - 3)]], 1)
+
+
+def _fence(values: np.ndarray) -> np.ndarray:
+    """Three interquartile ranges below the first quartile, of each column."""
+    first, third = np.quantile(values, [0.25, 0.75], axis=0)
+    fence: np.ndarray = first - 3 * (third - first)
+    return fence
 
 
 def _check(whole: Curves) -> None:

@@ -71,7 +71,7 @@ class Stopping:
     """Of `curves`: so sure after so many epochs in a row; 1 in the paper."""
     curves: int = 8
     """Of `curves` and `median`: trainings that are run to their end before the first question."""
-    observe: float = 0.15
+    observe: float = 0.25
     """Share of a training before the first question about it; of `hyperband`, of its least patient halving."""
     method: Method = "linear"
     """Of `curves`: what predicts."""
