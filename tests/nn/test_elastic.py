@@ -11,6 +11,7 @@ from archipel.architecture import Architecture
 from archipel.errors import SpaceError
 from archipel.metagraph import MetaGraph
 from archipel.nn import batch_norm2d, conv2d, linear, resize, stack
+from archipel.nn.fold import fold_for_inference
 from archipel.space import Space
 
 X = torch.randn(3, 4, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -34,6 +35,25 @@ class TestConv2d:
                 y = F.conv2d(X, cut, bias[:out], stride=2, padding=k // 2)
                 torch.testing.assert_close(graph(X, Architecture(out=out, k=k)), y)
                 assert y.shape == (3, out, 4, 4)
+
+    def test_height_width_and_stride_of_their_own(self, enliven) -> None:
+        def function(choose):
+            kernel = (choose.value("height", [1, 5]), choose.value("width", [1, 3]))
+            return nn.Sequential(
+                conv2d(4, 6, kernel, stride=choose.value("stride", [1, 3])), batch_norm2d(choose.value("out", [6]))
+            )
+
+        graph = graph_of(function, enliven)
+        weight, folded = graph.net[0].full.weight, fold_for_inference(graph)
+        assert weight.shape == (6, 4, 5, 3)
+        for height, width, stride in ((1, 3, 3), (5, 1, 1), (5, 3, 3), (1, 1, 1)):
+            above, left = (5 - height) // 2, (3 - width) // 2
+            cut = weight[:, :, above : 5 - above, left : 3 - left]
+            architecture = Architecture(height=height, width=width, stride=stride, out=6)
+            child = graph.extract(architecture)
+            y = child[1](F.conv2d(X, cut, stride=stride, padding=(height // 2, width // 2)))
+            for network in (child, lambda x, a=architecture: graph(x, a), lambda x, a=architecture: folded(x, a)):
+                torch.testing.assert_close(network(X), y)
 
     def test_depthwise(self, enliven) -> None:
         def function(choose):
@@ -196,4 +216,4 @@ class TestResize:
 
 def test_repr_shows_the_sizes() -> None:
     graph = MetaGraph(Space(lambda c: conv2d(4, c.value("w", [2, 6]), 3)))
-    assert "c_in=4, c_out=2|6, kernel=3" in repr(graph)
+    assert "c_in=4, c_out=2|6, height=3, width=3" in repr(graph)

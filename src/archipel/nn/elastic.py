@@ -82,46 +82,63 @@ class ElasticLayer(Slices):
 
 
 class ElasticConv2d(ElasticLayer):
-    def __init__(self, c_in: Size, c_out: Size, kernel: Size, stride: int, groups: Size, bias: bool) -> None:
-        super().__init__(c_in=c_in, c_out=c_out, kernel=kernel, groups=groups)
-        self.stride = stride
+    def __init__(
+        self, c_in: Size, c_out: Size, kernel: tuple[Size, Size], stride: Size, groups: Size, bias: bool
+    ) -> None:
+        height, width = kernel
+        super().__init__(c_in=c_in, c_out=c_out, height=height, width=width, stride=stride, groups=groups)
         self.full = nn.Conv2d(
-            _largest(c_in), _largest(c_out), _largest(kernel), stride, groups=_largest(groups), bias=bias
+            _largest(c_in), _largest(c_out), (_largest(height), _largest(width)), groups=_largest(groups), bias=bias
         )
 
     def tensors(self, assignment: Mapping[str, Any]) -> dict[str, Tensor]:
         n = self.numbers(assignment)
-        margin = (self.full.weight.shape[-1] - n["kernel"]) // 2
-        window = slice(margin, margin + n["kernel"])
-        cut = {"weight": self.full.weight[: n["c_out"], : n["c_in"] // n["groups"], window, window]}
+        rows, columns = (
+            slice((whole - own) // 2, (whole - own) // 2 + own)
+            for whole, own in zip(self.full.weight.shape[2:], (n["height"], n["width"]))
+        )
+        cut = {"weight": self.full.weight[: n["c_out"], : n["c_in"] // n["groups"], rows, columns]}
         return cut if self.full.bias is None else {**cut, "bias": self.full.bias[: n["c_out"]]}
 
     def forward(self, x: Tensor) -> Tensor:
         n, t = self.numbers(self.now()), self.tensors(self.now())
-        return F.conv2d(x, t["weight"], t.get("bias"), self.stride, padding=n["kernel"] // 2, groups=n["groups"])
+        padding = (n["height"] // 2, n["width"] // 2)
+        return F.conv2d(x, t["weight"], t.get("bias"), n["stride"], padding, groups=n["groups"])
 
 
 def conv2d(
-    c_in: Size, c_out: Size, kernel: Size = 1, *, stride: int = 1, groups: Size = 1, bias: bool = False
+    c_in: Size,
+    c_out: Size,
+    kernel: Size | tuple[Size, Size] = 1,
+    *,
+    stride: Size = 1,
+    groups: Size = 1,
+    bias: bool = False,
 ) -> nn.Module:
     """Convolution padded so that stride 1 keeps the size. Elastic: leading channels, centre of the kernel.
+
+    Args:
+        kernel: one number, or height and width.
 
     Raises:
         SpaceError: `groups` is neither a plain 1 nor the very number given as `c_in` and `c_out` (depthwise) while
             a size is elastic, or an elastic kernel is even.
     """
+    sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     is_open = [isinstance(size, Elastic) for size in (c_in, c_out, groups)]
-    if not isinstance(kernel, Elastic) and not any(is_open):
-        return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)  # type: ignore[arg-type]
+    if not any(isinstance(size, Elastic) for size in (c_in, c_out, *sides, stride, groups)):
+        height, width = sides
+        return nn.Conv2d(c_in, c_out, sides, stride, (height // 2, width // 2), groups=groups, bias=bias)  # type: ignore[arg-type]
     is_depthwise = groups is c_in and groups is c_out
     if any(is_open) and not is_depthwise and (is_open[2] or groups != 1):
         raise SpaceError(
             "an elastic convolution has groups=1 or is depthwise; "
             "pass one and the same number as c_in, c_out and groups"
         )
-    if isinstance(kernel, Elastic) and any(k % 2 == 0 for k in kernel.values):
-        raise SpaceError(f"elastic kernel {list(kernel.values)} has an even size; a centred crop needs odd ones")
-    return ElasticConv2d(c_in, c_out, kernel, stride, groups, bias)
+    for side in sides:
+        if isinstance(side, Elastic) and any(k % 2 == 0 for k in side.values):
+            raise SpaceError(f"elastic kernel {list(side.values)} has an even size; a centred crop needs odd ones")
+    return ElasticConv2d(c_in, c_out, sides, stride, groups, bias)
 
 
 class ElasticBatchNorm2d(ElasticLayer):

@@ -85,9 +85,9 @@ class _FoldedConv2d(ElasticLayer):
             fused = nn.Conv2d(
                 n["c_in"],
                 n["c_out"],
-                n["kernel"],
-                conv.stride,
-                n["kernel"] // 2,
+                (n["height"], n["width"]),
+                n["stride"],
+                (n["height"] // 2, n["width"] // 2),
                 groups=n["groups"],
                 bias="bias" in own,
             )
