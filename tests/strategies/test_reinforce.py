@@ -13,6 +13,7 @@ from archipel.architecture import Architecture
 from archipel.choose import Choose
 from archipel.errors import OptionError
 from archipel.space import Space
+from archipel.spaces import nas_rl as layer_strings
 from archipel.spaces import nasbench201
 from archipel.strategies import nas_rl, ppo, reinforce
 from archipel.strategies.policies import RecurrentPolicy
@@ -45,9 +46,10 @@ def test_the_expected_update_is_the_exact_gradient() -> None:
 
 
 @pytest.mark.parametrize("make", [reinforce, nas_rl])
-def test_better_than_before_becomes_likelier_and_worse_less_likely(make) -> None:
+@pytest.mark.parametrize("function", [nasbench201, layer_strings])
+def test_better_than_before_becomes_likelier_and_worse_less_likely(make, function) -> None:
     for second, sign in ((90.0, 1), (10.0, -1)):
-        own = make(Space(nasbench201), seed=3)
+        own = make(Space(function), seed=3)
         own.tell(own.ask(), (50.0,))
         asked = own.ask()
         tokens = own.asked[asked]
@@ -85,6 +87,17 @@ def test_it_learns(make) -> None:
         own.tell(asked, (50.0 + 8.0 * told[-1],))
     first, last = sum(told[:30]) / 30, sum(told[-30:]) / 30
     assert last - first > 3 * math.sqrt(6 * 0.2 * 0.8 * 2 / 30)
+
+
+def test_anchors_learn_which_layers_to_read() -> None:
+    """Accuracy by the number of layers that read the one before; half of them do by chance."""
+    own = nas_rl(Space(layer_strings, layers=4), seed=0, learning_rate=0.01)
+    told = []
+    for _ in range(80):
+        asked = own.ask()
+        told.append(sum(f"l{i - 1}" in asked[f"l{i}.inputs"] for i in range(1, 4)))
+        own.tell(asked, (50.0 + 16.0 * told[-1],))
+    assert sum(told[-30:]) / 30 - 3 * 0.5 > 3 * math.sqrt(3 * 0.25 / 30)
 
 
 def test_a_batch_is_one_update() -> None:

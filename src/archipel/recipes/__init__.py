@@ -110,8 +110,8 @@ METHODS: dict[str, Method] = {
     "nas_rl": Method(
         "nas_rl",
         "Zoph and Le, Neural Architecture Search with Reinforcement Learning, ICLR 2017 (arXiv 1611.01578)",
-        ("black box", "policy gradient"),
-        "the policy and its training: `archipel bench`; its anchors for skip connections are not there",
+        ("black box", "policy gradient", "skip connections"),
+        "complete: strategy and space `nas_rl`, anchors; without growing depth and recurrent cells",
     ),
     "reinforce": Method(
         "reinforce",

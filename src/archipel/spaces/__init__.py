@@ -17,6 +17,7 @@ from archipel.spaces.mobilenet_elastic import mobilenet_elastic
 from archipel.spaces.mobilenet_exits import mobilenet_exits
 from archipel.spaces.mobilenet_v2 import mobilenet_v2
 from archipel.spaces.mobilenet_v2_drop import mobilenet_v2_drop
+from archipel.spaces.nas_rl import nas_rl
 from archipel.spaces.nasbench101 import nasbench101
 from archipel.spaces.nasbench201 import nasbench201
 from archipel.spaces.nasbench_macro import nasbench_macro
@@ -45,6 +46,7 @@ __all__ = [
     "mobilenet_exits",
     "mobilenet_v2",
     "mobilenet_v2_drop",
+    "nas_rl",
     "nasbench101",
     "nasbench201",
     "nasbench_macro",
@@ -67,6 +69,7 @@ SPACES: dict[str, SpaceFunction] = {
     "mobilenet_exits": mobilenet_exits,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_drop": mobilenet_v2_drop,
+    "nas_rl": nas_rl,
     "nasbench101": nasbench101,
     "nasbench201": nasbench201,
     "nasbench_macro": nasbench_macro,

@@ -150,8 +150,8 @@ def nas_rl(
     """NAS-RL: an LSTM draws the architecture token by token, and learns from the cube of its accuracy (Zoph and Le,
     ICLR 2017, arXiv 1611.01578).
 
-    Which earlier layers a layer reads is drawn by anchors (`skips_of` in `policies.py` says for which choices, as in space
-    `nas_rl`). The paper's start with few layers and growth by two every 1,600 networks is not there.
+    Which earlier layers a layer reads is drawn by anchors (`skips_of` in `policies.py` says for which choices, as in
+    space `nas_rl`). The paper's start with few layers and growth by two every 1,600 networks is not there.
 
     Args:
         learning_rate: of Adam; 0.0006 in the paper, for 12,800 networks. With 0.01 a hundred trials settle on
