@@ -3,13 +3,16 @@
     python benchmarks/cells.py pnas [--seeds 3] [--beam 12] [--epochs 2]
     python benchmarks/cells.py ppo [--seeds 3] [--trials 40] [--epochs 2]
     python benchmarks/cells.py motifs [--seeds 3] [--trials 60] [--epochs 2]
+    python benchmarks/cells.py layers [--seeds 5] [--trials 60] [--epochs 5]
 
 `pnas`: cells of one to three blocks and three operations, progressive widening with both predictors; the best of as
 many random cells of three blocks beside it; and Spearman's ρ of each predictor, fitted on all cells known before a
 size, on that size, and, fitted on half of them, on the other half. `ppo`: cells of ENAS, validation accuracy of the
 first ten, of the last ten, and the best, beside random cells. `motifs`: hierarchical and flat cells, tournament
-evolution and random search. Every network trains from scratch on all digits; figures are validation accuracies in per
-cent, means over seeds with 95 % t-intervals.
+evolution and random search. `layers`: NAS-RL's strings of three layers, the mean reward (cube of the accuracy) of the
+first ten and of the last ten and by how much it grew, then the accuracy of the last ten and the best, beside random
+strings. Every network trains from scratch on all digits; accuracies are those on validation images, in per cent; all
+figures are means over seeds with 95 % t-intervals.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from archipel.evaluators.predictors.blocks import block_lstm, block_mean
 from archipel.recipes.result import figure
 from archipel.sharing.training import Optimisation
 from archipel.space import Space
-from archipel.spaces import enas, hierarchical
+from archipel.spaces import enas, hierarchical, nas_rl
 from archipel.spaces.two_input import Rule, stacked
 from archipel.strategies import strategy
 from archipel.tasks import load
@@ -47,10 +50,10 @@ def growing(choose: Choose, *, classes: int, channels: int, size: int, grows: bo
     )  # fmt: skip
 
 
-def said(values: Sequence[float]) -> str:
+def said(values: Sequence[float], digits: int = 2) -> str:
     """Mean and half of the interval."""
     told = figure(values)
-    return "none" if told is None else f"{told['mean']:.2f} ± {told['high'] - told['mean']:.2f}"
+    return "none" if told is None else f"{told['mean']:.{digits}f} ± {told['high'] - told['mean']:.{digits}f}"
 
 
 def trained(spec: str, space: Space, seed: int, trials: int, epochs: int) -> list[tuple[Architecture, float]]:
@@ -132,21 +135,36 @@ def motifs(seeds: int, trials: int, epochs: int) -> None:
             print(f"  {name:<14}{spec:<22}" + "".join(f"{said(column):>16}" for column in zip(*rows)), flush=True)
 
 
+def layers(seeds: int, trials: int, epochs: int) -> None:
+    space = load("digits").space(nas_rl, layers=3, width=0.25)
+    print(f"{trials} trials of {epochs} epochs, {seeds} seeds: reward of the first ten, last ten, gain; last ten, best")
+    for spec in ("nas_rl", "random"):
+        rows = []
+        for seed in range(seeds):
+            scores = [score for _, score in trained(spec, space, seed, trials, epochs)]
+            rewards = [(score / 100) ** 3 for score in scores]
+            first, last = sum(rewards[:10]) / 10, sum(rewards[-10:]) / 10
+            rows.append((first, last, last - first, sum(scores[-10:]) / 10, max(scores)))
+        print(f"  {spec:<10}" + "".join(f"{said(column, 3):>18}" for column in zip(*rows)), flush=True)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("pnas", "ppo", "motifs"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("what", choices=("pnas", "ppo", "motifs", "layers"))
+    parser.add_argument("--seeds", type=int)
     parser.add_argument("--beam", type=int, default=12)
     parser.add_argument("--trials", type=int)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int)
     given = parser.parse_args()
     if given.what == "pnas":
-        pnas(given.seeds, given.beam, given.epochs)
+        pnas(given.seeds or 3, given.beam, given.epochs or 2)
     elif given.what == "ppo":
-        ppo(given.seeds, given.trials or 40, given.epochs)
+        ppo(given.seeds or 3, given.trials or 40, given.epochs or 2)
+    elif given.what == "motifs":
+        motifs(given.seeds or 3, given.trials or 60, given.epochs or 2)
     else:
-        motifs(given.seeds, given.trials or 60, given.epochs)
+        layers(given.seeds or 5, given.trials or 60, given.epochs or 5)
 
 
 if __name__ == "__main__":
