@@ -59,6 +59,8 @@ class Client:
 
     async def ask(self, content: bytes, path: str = "/predict") -> Served:
         begin = time.perf_counter()
+        if self._streams is not None and self._streams[0].at_eof():  # the server ends connections that are idle
+            self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
