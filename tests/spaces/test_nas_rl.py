@@ -121,6 +121,14 @@ def test_a_batch_of_strided_networks_runs_what_they_would_alone(graph: MetaGraph
         assert together.get_total_flops() == alone.get_total_flops()
 
 
+def test_an_exported_network_takes_any_batch(graph: MetaGraph) -> None:
+    child = graph.extract(graph.space.sample(random.Random(1)))
+    dynamic = {"images": {0: torch.export.Dim("batch")}}
+    exported = torch.export.export(child, (images(),), dynamic_shapes=dynamic).module()
+    for n in (1, B):
+        torch.testing.assert_close(exported(images(n)), child(images(n)), **CLOSE)
+
+
 def test_fewer_skips() -> None:
     """A restricted space still knows what is unread."""
     keep = {"l2.inputs": ("l1",), "l1.filters": (24, 36)}

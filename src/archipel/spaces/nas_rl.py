@@ -140,12 +140,13 @@ class _Network(nn.Module):
         tensors = [images]
         for layer in self.layers:
             tensors.append(layer(tensors))
-        unread = [(j, y, rows) for j, y in enumerate(tensors[1:]) if (rows := self._unread(j, len(y))) is not False]
+        unread = [(j, y, rows) for j, y in enumerate(tensors[1:]) if (rows := self._unread(j, y.shape[0])) is not False]
         if self.strided:
             left = [y for _, y, _ in unread]
             unread = [(j, y, rows) for (j, _, rows), y in zip(unread, _grown(left, left))]
-        scores = self.bias.expand(len(images), -1)
-        for j, y, rows in unread:
+        *others, (last, y, _) = unread  # nothing reads the last layer
+        scores: Tensor = self.heads[f"l{last}"](self.pool(y)) + self.bias
+        for j, y, rows in others:
             own = y if isinstance(rows, bool) else rows_of(y, rows)
             term = self.heads[f"l{j}"](self.pool(own))
             scores = scores + term if isinstance(rows, bool) else scores.index_add(0, rows, term.to(scores.dtype))

@@ -232,6 +232,8 @@ class RecurrentPolicy(nn.Module):
     def _embedded(self, read: Sequence[Sequence[int]]) -> Tensor:
         """What the LSTM is given where it reads these tokens at each step, `[steps, 1, hidden]`."""
         rows = self.embedding(torch.tensor([token for step in read for token in step]))
+        if len(rows) == len(read):
+            return rows[:, None]
         return torch.stack([own.mean(0) for own in rows.split([len(step) for step in read])])[:, None]
 
     def _logits(self, before: Slot | None, slot: Slot, now: Tensor, states: dict[str, Tensor]) -> Sequence[Tensor]:
