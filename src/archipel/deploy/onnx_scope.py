@@ -94,6 +94,14 @@ class Scope:
         self.nodes.append(onnx.helper.make_node("If", [condition], outputs, **graphs))
         return outputs
 
+    def split(self, vector: str, count: int) -> list[str]:
+        """The numbers of a vector, each as a tensor `[1]`."""
+        import onnx
+
+        outputs = [self.name("split") for _ in range(count)]
+        self.nodes.append(onnx.helper.make_node("Split", [vector], outputs, axis=0, num_outputs=count))
+        return outputs
+
     def any(self, mask: str) -> str:
         """Whether anything of a boolean tensor holds."""
         import onnx
