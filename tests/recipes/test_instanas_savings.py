@@ -107,6 +107,14 @@ def test_as_accurate_as_the_slowest_and_in_its_time() -> None:
     assert found["measured_ms_gained"]["values"] == pytest.approx([0.05, -0.01, 0.02])
 
 
+def test_the_slowest_is_slowest_in_the_mean_of_the_seeds() -> None:
+    """Not in the one search in which a network was slowest by chance."""
+    timed = {"1x": (3.0, 3.0), "0.5x": (1.0, 3.5)}
+    rows = [row("mobilenet_v2", name, seed, 0.6, ms) for name, both in timed.items() for seed, ms in enumerate(both)]
+    rows += [row("early_exit", "A", seed, 0.7, 1.0) for seed in (0, 1)]
+    assert savings({str(i): r for i, r in enumerate(rows)})[-1]["network"] == "1x"
+
+
 def test_what_early_exits_save_in_a_sentence() -> None:
     """On average over their points: the row that comes last."""
 
