@@ -158,13 +158,8 @@ class StudyLedger:
             for attempt in filter(self._dead, list(self._open.values())):
                 self._give_up(attempt)
             self._refresh()
-        live = {attempt.key for attempt in self._attempts if attempt.live}
-        orphans = (
-            a
-            for a in self._attempts
-            if not a.live and a.worker and a.key not in live and a.architecture not in self._known
-        )
-        return next((attempt.architecture for attempt in orphans), None)
+        orphans = self._orphans()
+        return orphans[0].architecture if orphans else None
 
     def news(self) -> Iterable[Trial]:
         if self.alone:
@@ -185,10 +180,21 @@ class StudyLedger:
 
     # ---- attempts ---------------------------------------------------------------------------------------------
 
+    def _orphans(self) -> list[_Attempt]:
+        """What dead processes were at and nobody has taken over, in the order in which it was begun."""
+        live = {attempt.key for attempt in self._attempts if attempt.live}
+        left = (a for a in self._attempts if not a.live and a.worker and a.key not in live)
+        return sorted((a for a in left if a.architecture not in self._known), key=lambda attempt: attempt.number)
+
     def _free(self, architecture: Architecture, most: int | None, before: float) -> bool:
-        """Whether of the attempts with a smaller number none is at the architecture, and fewer than `most` count."""
+        """Whether of the attempts with a smaller number none is at the architecture, and fewer than `most` count.
+
+        What dead processes were at counts too: the last places of the budget are kept for it.
+        """
         earlier = [a for a in self._attempts if a.live and a.number < before]
-        count = len({a.key for a in earlier}) if not self.alone else len(self._known)
+        dead = [a.number for a in self._attempts if a.key == architecture.key and a.worker and not a.live]
+        left = {a.key for a in self._orphans() if a.number < min(dead, default=math.inf)}
+        count = len({a.key for a in earlier} | left) if not self.alone else len(self._known)
         taken = architecture in self._known or any(a.key == architecture.key for a in earlier if not self.alone)
         return not taken and (most is None or count < most)
 
