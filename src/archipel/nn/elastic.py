@@ -127,8 +127,8 @@ def conv2d(
     sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     is_open = [isinstance(size, Elastic) for size in (c_in, c_out, groups)]
     if not any(isinstance(size, Elastic) for size in (c_in, c_out, *sides, stride, groups)):
-        height, width = sides
-        return nn.Conv2d(c_in, c_out, sides, stride, (height // 2, width // 2), groups=groups, bias=bias)  # type: ignore[arg-type]
+        wide, out, height, width, step, parts = map(_largest, (c_in, c_out, *sides, stride, groups))  # plain numbers
+        return nn.Conv2d(wide, out, (height, width), step, (height // 2, width // 2), groups=parts, bias=bias)
     is_depthwise = groups is c_in and groups is c_out
     if any(is_open) and not is_depthwise and (is_open[2] or groups != 1):
         raise SpaceError(
