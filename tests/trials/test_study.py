@@ -119,6 +119,20 @@ class TestContinued:
         assert found is not None
         assert found.metrics == {"accuracy": 7.0, "ms": 1.0}
 
+    def test_the_last_place_is_kept_for_it(self, open_study, monkeypatch) -> None:
+        """Another worker's own proposal does not take it, whoever is first."""
+        first, second = open_study(), open_study(grace=0.0)
+        monkeypatch.setattr(first, "worker", "elsewhere/1/1")
+        assert first.claim(A, most=1)
+        assert second.abandoned() is None
+        second._looked = -10.0
+        time.sleep(0.01)
+        assert second.abandoned() == A
+        third = open_study()
+        assert not third.claim(B, most=1)
+        assert third.claim(B, most=2), "there is a place beside it"
+        assert second.claim(A, most=2)
+
     def test_of_a_machine_that_says_nothing_any_more(self, open_study, monkeypatch) -> None:
         first, second = open_study(), open_study(grace=0.0)
         monkeypatch.setattr(first, "worker", "elsewhere/1/1")

@@ -191,12 +191,17 @@ class StudyLedger:
 
         What dead processes were at counts too: the last places of the budget are kept for it.
         """
-        earlier = [a for a in self._attempts if a.live and a.number < before]
-        dead = [a.number for a in self._attempts if a.key == architecture.key and a.worker and not a.live]
-        left = {a.key for a in self._orphans() if a.number < min(dead, default=math.inf)}
-        count = len({a.key for a in earlier} | left) if not self.alone else len(self._known)
-        taken = architecture in self._known or any(a.key == architecture.key for a in earlier if not self.alone)
-        return not taken and (most is None or count < most)
+        if self.alone:
+            return architecture not in self._known and (most is None or len(self._known) < most)
+        attempts = self._attempts
+        earlier = {a.key for a in attempts if a.live and a.number < before}
+        # What is itself to be taken over waits only for what was begun before it: else two would wait for each other.
+        begun = min(
+            (a.number for a in attempts if a.key == architecture.key and a.worker and not a.live), default=math.inf
+        )
+        left = {a.key for a in self._orphans() if a.number < begun}
+        taken = architecture in self._known or architecture.key in earlier
+        return not taken and (most is None or len(earlier | left) < most)
 
     def _template(self, architecture: Architecture) -> FrozenTrial:
         from optuna.trial import TrialState, create_trial
