@@ -59,6 +59,7 @@ def load(
     folder, manifest = opened(run)
     family, first = _chosen(folder, manifest.families, model, seed)
     place = _place(device)
+    tune_process()
     form: Loaded = FORMS[family.form](family, Rebuilding(folder, manifest, place))
     made = Model(manifest, family, form, place, first)
     return made if executor == "torch" else made.run_by(executors(made, folder, executor))
@@ -70,7 +71,6 @@ def _place(device: str | torch.device) -> torch.device:
     found = Device.parse(device, 1)
     if not found.backend.trains:
         raise OptionError(f"device '{device}' only times networks; give 'cpu' or 'cuda:0'")
-    tune_process()
     return found.torch_device
 
 
