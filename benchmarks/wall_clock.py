@@ -9,7 +9,7 @@ Milliseconds an image on the run's own test images, everything by turns in one p
   routed`), a single image by sessions in a row with decisions between them. Of InstaNAS the graph is timed for single
   images, too. Pieces of architectures are there when their image is timed; making one takes milliseconds;
 - ideal: what the network that answered each image takes alone, in full batches, nothing decided. Of InstaNAS by the
-  networks of `--images` images drawn at random;
+  networks of `--images` images drawn at random, times the multiply-adds of the batch's networks beside theirs;
 - child + controller: what has to be computed to answer so, without a branch: of exits the network with the heads that
   the image passes as one graph, of InstaNAS the controller and the network that it picks, of a single image one right
   after the other;
@@ -41,6 +41,7 @@ from archipel.deploy.manifest import Point
 from archipel.deploy.onnx_form import OnnxForm, onnx_form
 from archipel.deploy.stored import Stored, stored_images
 from archipel.instance.cascade import Cascade
+from archipel.instance.code_madds import CodeMadds
 from archipel.instance.executors import EXECUTORS, execute
 from archipel.nn.fold import fold_for_inference
 from archipel.nn.layout import channels_last
@@ -167,7 +168,8 @@ def add_exits(bench: Bench, model: Model, names: Iterable[str], folder: RunFolde
 def add_controlled(
     bench: Bench, model: Model, names: Iterable[str], folder: RunFolder, stored: Stored, drawn: Tensor
 ) -> None:
-    """InstaNAS: rows of some points; children of the drawn images stand for all."""
+    """InstaNAS: rows of some points. Children of the drawn images stand for those of a batch, their time times how many
+    multiply-adds these have beside them."""
     form = model.form
     assert isinstance(form, Controlled)
     onnx = onnx_form(model, folder, stored.pixels[:KNOWN])
@@ -203,14 +205,26 @@ def add_controlled(
             Row(f"{subject}: graph", "onnx", "routed", subject, _only(f"onnx {subject} graph"), accuracy),
         ]
         answered = {_key(inputs[i]): key for i, key in zip(drawn.tolist(), own, strict=True)}
+        madds = CodeMadds(network.graph.space, inputs.shape[1:])
+
+        def work(x: Tensor, network: Any = network, madds: Any = madds) -> float:
+            return float(madds(network.codes(x)).double().mean())
+
+        few = work(inputs[drawn])
         for executor in ("torch", "onnx"):
 
             def ideal(
-                x: Tensor, executor: str = executor, own: Any = own, answered: Any = answered
+                x: Tensor,
+                executor: str = executor,
+                own: Any = own,
+                answered: Any = answered,
+                few: float = few,
+                work: Any = work,
             ) -> dict[str, float]:
                 if len(x) == 1:
                     return {f"{executor} {answered[_key(x[0])]}": 1.0}
-                return {f"{executor} {key}": own.count(key) / len(own) for key in dict.fromkeys(own)}
+                more = work(x) / few  # a few children differ from those of the batch by a tenth
+                return {f"{executor} {key}": more * own.count(key) / len(own) for key in dict.fromkeys(own)}
 
             def both(
                 x: Tensor, executor: str = executor, ideal: Any = ideal, subject: str = subject
@@ -293,7 +307,7 @@ def main() -> None:
     drawn = torch.randperm(len(inputs), generator=generator)[: asked.images]
     bench = Bench()
     for kind, model in models.items():
-        names = [point.name for point in model.family.points if point.name in asked.points]
+        names = [point.name for point in model.points if point.name is not None and point.name in asked.points]
         if kind == "early_exit":
             add_exits(bench, model, names, folder, stored)
         elif kind == "instanas":

@@ -38,7 +38,7 @@ __all__ = ["OnnxForm", "executors", "onnx_form"]
 
 FOLDER = "onnx"
 """Of a run."""
-_SCHEMA = 2
+_SCHEMA = 3
 """Another one where files are written in another way."""
 _COMPARED, _KNOWN = 128, 1000
 """Test images that a file is compared on, and that are looked at to know what images are like."""

@@ -94,12 +94,16 @@ class Scope:
         self.nodes.append(onnx.helper.make_node("If", [condition], outputs, **graphs))
         return outputs
 
-    def split(self, vector: str, count: int) -> list[str]:
-        """The numbers of a vector, each as a tensor `[1]`."""
+    def split(self, rows: str, count: int, sizes: str | None = None) -> list[str]:
+        """A tensor cut along its first dimension into equal parts, or into parts of these sizes `[count]`, int64."""
         import onnx
 
         outputs = [self.name("split") for _ in range(count)]
-        self.nodes.append(onnx.helper.make_node("Split", [vector], outputs, axis=0, num_outputs=count))
+        if sizes is None:
+            node = onnx.helper.make_node("Split", [rows], outputs, axis=0, num_outputs=count)
+        else:
+            node = onnx.helper.make_node("Split", [rows, sizes], outputs, axis=0)
+        self.nodes.append(node)
         return outputs
 
     def any(self, mask: str) -> str:

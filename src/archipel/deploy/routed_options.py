@@ -1,8 +1,8 @@
 """A controller and the meta-graph it routes through as one ONNX graph: InstaNAS' network in a file.
 
 The file holds every option of every place (`archipel.deploy.apart`) with a branch for each, which gathers the rows
-that take it, runs it on them and adds what comes of it to the place's sum. A branch that no row takes is not run, so a
-single image runs its own architecture and nothing else.
+that take it and runs it on them; what comes of all of them is added to the place's sum. A branch that no row takes is
+not run, so a single image runs its own architecture and nothing else.
 
 Letters: `B` batch, `D` code columns, `G` choices.
 """
@@ -75,16 +75,14 @@ class _Codes:
 
     bits: str
     """`[B, D]`, bool."""
-    columns: str
-    """`[D, B]`, bool."""
+    rows: Sequence[str]
+    """Of each column which rows take it, `[n, 1]`, int64."""
     taken: Sequence[str]
     """Of each column whether any row takes it, `[1]`, bool."""
     taking: str
     """`[G, B]`, float32: how many options of each choice a row takes."""
     shares: str
     """`[G, B]`, float32: what each of them counts in a mean."""
-    rows: str
-    """`[B, 1]`, int64: 0, 1, …"""
     count: str
     """`[1]`, int64: how many rows there are."""
 
@@ -92,21 +90,18 @@ class _Codes:
     def of(cls, scope: Scope, bits: str, space: Space) -> _Codes:
         from onnx import TensorProto
 
-        numbers = scope.node("Cast", bits, to=TensorProto.FLOAT)
-        most = scope.node("ReduceMax", numbers, scope.constant([0], "int64"), keepdims=0)
-        taken = scope.split(scope.node("Cast", most, to=TensorProto.BOOL), space.width)
+        columns = scope.node("Transpose", scope.node("Cast", bits, to=TensorProto.FLOAT), perm=[1, 0])
+        counts = scope.node("ReduceSum", columns, scope.constant([1], "int64"), keepdims=0)
+        taken = scope.split(scope.node("Cast", counts, to=TensorProto.BOOL), space.width)
         members = np.zeros((len(space.choices), space.width))
         for number, choice in enumerate(space.choices):
             members[number, space.slices[choice.name]] = 1.0
-        turned = scope.node("Transpose", numbers, perm=[1, 0])
-        taking = scope.node("MatMul", scope.constant(members, "float32"), turned)
+        taking = scope.node("MatMul", scope.constant(members, "float32"), columns)
         shares = scope.node("Reciprocal", scope.node("Max", taking, scope.constant(1.0, "float32")))
-        columns = scope.node("Transpose", bits, perm=[1, 0])
-        count = scope.node("Shape", bits, end=1)
-        first, step = scope.constant(0, "int64"), scope.constant(1, "int64")
-        rows = scope.node("Range", first, scope.node("Squeeze", count), step)
-        rows = scope.node("Unsqueeze", rows, scope.constant([1], "int64"))
-        return cls(bits, columns, taken, taking, shares, rows, count)
+        pairs = scope.rows(columns)  # column by column
+        rows = scope.node("Slice", pairs, *(scope.constant([at], "int64") for at in (1, 2, 1)))
+        parts = scope.split(rows, space.width, scope.node("Cast", counts, to=TensorProto.INT64))
+        return cls(bits, parts, taken, taking, shares, scope.node("Shape", bits, end=1))
 
 
 @dataclass(frozen=True)
@@ -129,49 +124,43 @@ class _Writer:
         from onnx import TensorProto, helper
 
         choice, space = called.choice, self.pieces.space
-        shape = scope.node("Concat", codes.count, scope.constant(called.shape, "int64"), axis=0)
-        total = scope.node("ConstantOfShape", shape, value=helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]))
+        own = scope.constant(space.choices.index(choice), "int64")
+        nothing, taking, rows = [0, *called.shape], [], []
         for number, option in enumerate(called.options):
             column = space.slices[choice.name].start + number
-            taken = reached[number if choice.kind == "inputs" else 0]
-
-            def mask(inner: Scope, column: int = column) -> str:
-                return inner.node("Gather", codes.columns, inner.constant(column, "int64"), axis=0)
-
-            total = self._added(scope, total, codes.taken[column], mask, option, taken, codes)
-        own = scope.constant(space.choices.index(choice), "int64")
+            x = reached[number if choice.kind == "inputs" else 0]
+            rows.append(codes.rows[column])
+            taking.append(self._on(scope, codes.taken[column], rows[-1], option, x, nothing, codes))
         if called.empty is not None:
-            taking = scope.node("Gather", codes.taking, own, axis=0)
-            nothing = scope.node("Equal", taking, scope.constant(0.0, "float32"))
-            total = self._added(scope, total, scope.any(nothing), lambda _: nothing, called.empty, reached[0], codes)
+            none = scope.node("Equal", scope.node("Gather", codes.taking, own, axis=0), scope.constant(0.0, "float32"))
+            rows.append(scope.rows(none))
+            taking.append(self._on(scope, scope.any(none), rows[-1], called.empty, reached[0], nothing, codes))
+        shape = scope.node("Concat", codes.count, scope.constant(called.shape, "int64"), axis=0)
+        total = scope.node("ConstantOfShape", shape, value=helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]))
+        # Of all options at once: it copies what it adds to.
+        parts = scope.node("Concat", *rows, axis=0), scope.node("Concat", *taking, axis=0)
+        total = scope.node("ScatterND", total, *parts, reduction="add")
         if choice.mean:
             wide = scope.constant([-1, *[1] * len(called.shape)], "int64")
             share = scope.node("Reshape", scope.node("Gather", codes.shares, own, axis=0), wide)
             total = scope.node("Mul", total, share)
         return total
 
-    def _added(
-        self,
-        scope: Scope,
-        total: str,
-        any_row: str,
-        mask: Callable[[Scope], str],
-        option: Module,
-        taken: str,
-        codes: _Codes,
+    def _on(
+        self, scope: Scope, any_row: str, rows: str, option: Module, x: str, nothing: Sequence[int], codes: _Codes
     ) -> str:
-        """`total`, with what an option gives added to the rows of it that a mask `[B]` marks, where there are any."""
+        """What an option gives on the rows `[n, 1]` of `x` that take it; a tensor of the shape `nothing` where there
+        are none."""
         from onnx import TensorProto
 
         def run(inner: Scope) -> list[str]:
-            own = mask(inner)
             within = codes
             if option.places:
-                bits = inner.node("Compress", codes.bits, own, axis=0)
-                within = _Codes.of(inner, bits, self.pieces.space)
-            y = self.run(inner, option, inner.node("Compress", taken, own, axis=0), within)
-            rows = inner.node("Compress", codes.rows, own, axis=0)
-            return [inner.node("ScatterND", total, rows, y, reduction="add")]
+                within = _Codes.of(inner, inner.node("GatherND", codes.bits, rows), self.pieces.space)
+            return [self.run(inner, option, inner.node("GatherND", x, rows), within)]
 
-        (added,) = scope.branch(any_row, run, lambda _: [total], [TensorProto.FLOAT])
-        return added
+        def skip(inner: Scope) -> list[str]:
+            return [inner.constant(np.zeros(nothing), "float32")]
+
+        (y,) = scope.branch(any_row, run, skip, [TensorProto.FLOAT])
+        return y
