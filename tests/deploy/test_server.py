@@ -101,6 +101,13 @@ class TestAnswers:
         content = picture(0, mode=mode, kind="tiff")
         assert client.post("/predict", content=content).json()["label"] == "dark"
 
+    def test_pictures_of_every_size(self) -> None:
+        """Decoded where requests are read, or in a thread."""
+        with TestClient(application(Brightness())) as client:  # type: ignore[arg-type]
+            for size in (1, 1), (256, 256), (257, 256), (3000, 2000):
+                for level, label in (0, "dark"), (255, "light"):
+                    assert client.post("/predict", content=picture(level, size=size)).json()["label"] == label
+
     def test_what_is_served(self, client: TestClient) -> None:
         about = client.get("/").json()
         assert about["classes"] == ["dark", "light"]

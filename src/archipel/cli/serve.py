@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -78,6 +79,8 @@ def serve(
         signal.signal(one, lambda *_: None)
     print(f"{found} at http://{host}:{listening.getsockname()[1]}; post pictures to /predict", flush=True)
     print(f"Run by {found.executors}", flush=True)
+    gc.collect()
+    gc.freeze()  # what is there now stays: going through it again takes a tenth of a second, and all requests wait
     with listening:
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")).run([listening])
     print("Stopped; everything that waited is answered.")

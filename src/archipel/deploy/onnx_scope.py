@@ -106,6 +106,13 @@ class Scope:
         self.nodes.append(node)
         return outputs
 
+    def turned(self, tensor: str, order: Sequence[int]) -> str | None:
+        """What this graph already has of a tensor with its dimensions in another order."""
+        for node in self.nodes:
+            if node.op_type == "Transpose" and node.input[0] == tensor and [*node.attribute[0].ints] == [*order]:
+                return str(node.output[0])
+        return None
+
     def any(self, mask: str) -> str:
         """Whether anything of a boolean tensor holds."""
         import onnx

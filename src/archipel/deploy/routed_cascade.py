@@ -20,6 +20,8 @@ from archipel.nn.onnx_model import Known, Part, onnx_parts
 
 __all__ = ["routed_cascade", "uncut_cascade"]
 
+_CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+
 
 class _Stage(nn.Module):
     """One stage: what it passes on, its answer as of now, and what is held against its threshold.
@@ -88,10 +90,16 @@ def routed_cascade(cascade: Cascade, input_shape: tuple[int, int, int], *, known
         unsure = scope.node("Greater", urge, threshold)
         passed = scope.node("Cast", unsure, to=TensorProto.INT64)
 
+        # Where the head reads maps channels last, they are laid out so anyway, and need not be in a second way.
+        turned = scope.turned(maps, _CHANNELS_LAST)
+
         def onwards(inner: Scope) -> list[str]:
             rows = inner.rows(unsure)
             before = inner.node("GatherND", answer, rows) if cascade.committee else ""
-            better, further = go(inner, number + 1, inner.node("GatherND", maps, rows), before)
+            more = inner.node("GatherND", turned or maps, rows)
+            if turned:
+                more = inner.node("Transpose", more, perm=_CHANNELS_FIRST)
+            better, further = go(inner, number + 1, more, before)
             return [
                 inner.node("ScatterND", answer, rows, better),
                 inner.node("ScatterND", passed, rows, further, reduction="add"),

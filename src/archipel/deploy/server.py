@@ -31,6 +31,10 @@ __all__ = ["Limits", "application"]
 TOP = 5
 """Classes whose probabilities are told."""
 
+SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
+"""A picture file of at most so many bytes, and as many pixels, is decoded where requests are read: in another thread a
+millisecond's work takes two, and all others wait longer for it."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -142,7 +146,7 @@ class _Serving:
         assert self._batcher is not None
         try:
             point = self._point(request)
-            pixels = await run_in_threadpool(self._pixels, await self._picture(request))
+            pixels = await self._pixels(await self._picture(request))
             reply = await self._batcher.answer(pixels, point)
         except TooLarge as error:
             return _refused(413, error)
@@ -195,13 +199,29 @@ class _Serving:
             raise DataError(f"the form holds {len(files)} files; send one picture")
         return await files[0].read()
 
-    def _pixels(self, content: bytes) -> Tensor:
+    async def _pixels(self, content: bytes) -> Tensor:
+        if len(content) <= SMALL_BYTES and self._count(content) <= SMALL_PIXELS:
+            return self.model.inputs.pixels(content)
+        return await run_in_threadpool(self._large, content)
+
+    def _large(self, content: bytes) -> Tensor:
+        self._count(content)
+        return self.model.inputs.pixels(content)
+
+    def _count(self, content: bytes) -> int:
+        """How many pixels a picture has, by its header; 0 of what is none.
+
+        Raises:
+            TooLarge: more than are looked at.
+        """
         with contextlib.suppress(*UNREADABLE), Image.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > self.limits.pixels:
+            count = int(picture.width * picture.height)
+            if count > self.limits.pixels:
                 raise TooLarge(
                     f"the picture has {picture.width} × {picture.height} pixels, more than {self.limits.pixels:,}"
                 )
-        return self.model.inputs.pixels(content)
+            return count
+        return 0
 
     def _content(self, reply: Reply, point: Point, begin: float) -> dict[str, Any]:
         said, most = reply.prediction, reply.probabilities.argsort()[::-1][:TOP]
