@@ -66,9 +66,13 @@ def picture(level: int, *, mode: str = "L", size: tuple[int, int] = (9, 5), kind
     return file.getvalue()
 
 
+def served(limits: Limits | None = None) -> TestClient:
+    return TestClient(application(Brightness(), limits=limits))  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(application(Brightness(), Batching(), Limits(20_000, 10_000))) as client:  # type: ignore[arg-type]
+    with served(Limits(20_000, 10_000)) as client:
         yield client
 
 
@@ -103,7 +107,7 @@ class TestAnswers:
 
     def test_pictures_of_every_size(self) -> None:
         """Decoded where requests are read, or in a thread."""
-        with TestClient(application(Brightness())) as client:  # type: ignore[arg-type]
+        with served() as client:
             for size in (1, 1), (256, 256), (257, 256), (3000, 2000):
                 for level, label in (0, "dark"), (255, "light"):
                     assert client.post("/predict", content=picture(level, size=size)).json()["label"] == label
