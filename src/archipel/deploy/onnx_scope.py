@@ -109,7 +109,8 @@ class Scope:
     def turned(self, tensor: str, order: Sequence[int]) -> str | None:
         """What this graph already has of a tensor with its dimensions in another order."""
         for node in self.nodes:
-            if node.op_type == "Transpose" and node.input[0] == tensor and [*node.attribute[0].ints] == [*order]:
+            perm = [size for attribute in node.attribute for size in attribute.ints]
+            if node.op_type == "Transpose" and node.input[0] == tensor and perm == [*order]:
                 return str(node.output[0])
         return None
 
@@ -122,7 +123,8 @@ class Scope:
         return self.node("Cast", most, to=onnx.TensorProto.BOOL)
 
     def rows(self, mask: str) -> str:
-        """Which rows a boolean `[B]` marks, `[n, 1]`: what `GatherND` and `ScatterND` take."""
+        """Where numbers are not 0, in order, `[n, dimensions]`: of a boolean `[B]` the rows that it marks, `[n, 1]`, as
+        `GatherND` and `ScatterND` take them."""
         return self.node("Transpose", self.node("NonZero", mask), perm=[1, 0])
 
     def model(self, source: Any, inputs: Sequence[Any], outputs: Mapping[str, tuple[str, Any]]) -> Any:
