@@ -32,8 +32,8 @@ TOP = 5
 """Classes whose probabilities are told."""
 
 SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
-"""A picture file of at most so many bytes, and as many pixels, is decoded where requests are read: in another thread a
-millisecond's work takes two, and all others wait longer for it."""
+"""A picture file of at most so many bytes, and as many pixels, is decoded where requests are read: handing it to
+another thread and back takes longer than that."""
 
 
 @dataclass(frozen=True)
